@@ -41,6 +41,10 @@ func TestVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	delegation, err := id.Delegate(device.Public(), DelegateOptions{Rights: RightCreate | RightAdmit, Generation: 2, Name: "hub", Issued: at, Expires: at.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	api := &APISecret{kind: KindUser, signer: newSigner(seedFrom(t, 4).bytes())}
 	grant := &Grant{
 		Key: api.Public(), User: user.Public(), Audience: AnyAudience(), Scopes: []Scope{"thread", "inbox.send"},
@@ -81,6 +85,11 @@ func TestVectors(t *testing.T) {
 			Name: "certificate", Values: cert, Bytes: encoded(cert.Encode()),
 			Gives: signed(id.Public(), DomainCertificate, codec.Encode(cert.body()), cert.Signature),
 			Back:  func(b []byte) (any, error) { return DecodeCertificate(b) },
+		},
+		{
+			Name: "delegation", Values: delegation, Bytes: encoded(delegation.Encode()),
+			Gives: signed(id.Public(), DomainDelegation, codec.Encode(delegation.body()), delegation.Signature),
+			Back:  func(b []byte) (any, error) { return DecodeDelegation(b) },
 		},
 		{
 			Name: "grant", Values: grant, Bytes: encoded(grant.Encode()),

@@ -31,6 +31,7 @@ import (
 const (
 	DomainCertificate = "weft/1/certificate"
 	DomainGrant       = "weft/1/grant"
+	DomainDelegation  = "weft/1/delegation"
 )
 
 // A PublicKey is an Ed25519 public key: of an identity, a device or an API key.

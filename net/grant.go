@@ -428,6 +428,9 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 		return rightNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
 	m, member := s.thread.Member(r.device)
+	if m.Expired(h.now()) {
+		return rightNone, refusal{CodeNotMember, "The delegation of this device has ended: its identity delegates again, by a device of its own."}, true
+	}
 	_, waits := s.thread.WaitingJoin(r.device)
 	_, former := s.thread.Former(r.device)
 	var err error

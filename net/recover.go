@@ -134,6 +134,23 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 	return t.held().AddDevice(ctx, cert)
 }
 
+// CreateFor makes a thread of which the identity is the owner that delegated that to this
+// device; its own devices come by [Thread.AddDevice]. recovery is a key that the owner has, the
+// zero key for none.
+func (h *Host) CreateFor(ctx context.Context, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
+	t, err := thread.CreateFor(ctx, h.env, name, d, recovery)
+	if err != nil {
+		return nil, err
+	}
+	return h.entered(t, nil, nil)
+}
+
+// Delegate lets a device into the thread that is another's, and writes for this device's
+// identity as that delegated: it begins with [Host.Begin].
+func (t *Thread) Delegate(ctx context.Context, d *keys.Delegation) error {
+	return t.held().Delegate(ctx, d)
+}
+
 // Begin makes this device a member of a thread to which another device of its identity has
 // added it. It needs one connected peer, or one reachable at addrs, that holds the thread.
 func (h *Host) Begin(ctx context.Context, id ThreadID, service keys.Secret, addrs []multiaddr.Multiaddr) (*Thread, error) {

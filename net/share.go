@@ -69,6 +69,6 @@ func (s *share) isMember(p peer.ID) bool {
 	if err != nil || p == s.host.ID() {
 		return false
 	}
-	_, member := s.thread.Member(device)
-	return member
+	m, member := s.thread.Member(device)
+	return member && !m.Expired(s.host.now())
 }

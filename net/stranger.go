@@ -1,6 +1,8 @@
 package net
 
 import (
+	"maps"
+
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
@@ -83,8 +85,9 @@ func (s *share) refreshMembers() {
 	defer s.counting.Unlock()
 	now := map[keys.PublicKey]bool{}
 	for _, m := range s.thread.Members() {
-		now[m.Device] = true
+		now[m.Device] = !m.Expired(h.now())
 	}
+	maps.DeleteFunc(now, func(_ keys.PublicKey, valid bool) bool { return !valid })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.gone {

@@ -891,6 +891,110 @@ func TestDeviceAddedByADelegatedOne(t *testing.T) {
 	wantRole(t, s, "ann", Owner)
 }
 
+// A thread that a delegated device opened is its identity's: nobody decides until a full
+// device comes, and that one is senior to it. It removes the delegated device, whose later
+// records, and whom it lets in by them, are nobody's.
+func TestDelegatedGenesis(t *testing.T) {
+	b := newBook()
+	b.genesis.Delegated = true
+	hub := b.owner()
+	no := []*Record{hub.invite(Writer), hub.define("c", Def{In: true}), hub.control(Record{Kind: Checkpoint})}
+	op := hub.op("c", "1", "x")
+	ann := hub.add(2, false)
+	bob := ann.join("bob", 1, ann.invite(Writer))
+	ok := []*Record{op, ann.define("c", Def{In: true}), bob.op("c", "2", "x")}
+	hub.sync(ann, bob)
+	no = append(no, hub.remove("ann.2"), hub.remove("bob"))
+	s := b.judge(t)
+	want(t, s, OK, ok...)
+	want(t, s, NotInRole, no...)
+	cut := ann.sync(hub).remove("ann.1")
+	late, pad := hub.op("c", "3", "x"), hub.add(3, false)
+	gone := pad.remove("bob")
+	s = b.judge(t)
+	want(t, s, OK, cut)
+	start := b.find(pad.last.Prev)
+	want(t, s, Cut, late, b.find(start.Grant))
+	want(t, s, Nobody, start, gone)
+	wantRole(t, s, "bob", Writer)
+	if s.full.top.first.Device != "ann.2" {
+		t.Errorf("the first owner is by %s", s.full.top.first.Device)
+	}
+	keeps := ann.control(Record{Kind: Checkpoint})
+	want(t, b.judge(t), OK, keeps)
+}
+
+// An owner that transfers a thread takes it from its delegated device too, though that one
+// opened it; and a delegated device that leaves takes nobody with it.
+func TestDelegatedDeviceStaysWithNothing(t *testing.T) {
+	b := newBook()
+	b.genesis.Delegated = true
+	hub := b.owner()
+	ann := hub.add(2, false)
+	bob := ann.join("bob", 1, ann.invite(Writer))
+	meet(hub, ann, bob)
+	ann.control(Record{Kind: Transfer, Subject: "bob", Joins: ann.logs("bob")})
+	late := hub.op("c", "1", "x")
+	cut := bob.sync(ann).control(Record{Kind: Checkpoint})
+	s := b.judge(t)
+	want(t, s, Cut, late)
+	want(t, s, OK, cut)
+	wantRole(t, s, "bob", Owner)
+	wantRole(t, s, "ann", 0)
+
+	b = newBook()
+	b.genesis.Delegated = true
+	hub = b.owner()
+	ann = hub.add(2, false)
+	left := hub.sync(ann).control(Record{Kind: Transfer})
+	mine := ann.op("c", "1", "x")
+	s = b.judge(t)
+	want(t, s, OK, left, mine)
+	wantRole(t, s, "ann", Owner)
+}
+
+// A role of an identity makes no full device of a delegated one; and one that may add none
+// adds none.
+func TestRoleKeepsADeviceDelegated(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.join("bob", 1, ann.invite(Writer))
+	hub := bob.add(2, true)
+	q := bob.control(Record{Kind: Device, Subject: "bob.3", Delegated: true, Lone: true})
+	lone := b.device("bob", 3).sync(bob)
+	lone.control(Record{Kind: Start, Grant: q.Hash})
+	meet(ann, bob, hub, lone)
+	ann.role("bob", Owner)
+	meet(ann, bob, hub, lone)
+	ok := []*Record{bob.invite(Writer), hub.op("c", "1", "x"), lone.op("c", "2", "x"), hub.add(4, false).last}
+	no := []*Record{hub.invite(Writer), lone.invite(Writer), lone.control(Record{Kind: Device, Subject: "bob.5"})}
+	s := b.judge(t)
+	want(t, s, OK, ok...)
+	want(t, s, NotInRole, no...)
+}
+
+// Of devices that a delegated one let in on two branches, one that removes it does not make
+// its senior nobody.
+func TestForkOfADelegatedDevice(t *testing.T) {
+	b := newBook()
+	b.genesis.Delegated = true
+	hub := b.owner()
+	fork := *hub
+	fork.held = map[Hash]bool{}
+	fork.sync(hub)
+	first := hub.add(2, false)
+	second := fork.add(3, false)
+	cut := second.remove("ann.1")
+	mine := first.op("c", "1", "x")
+	s := b.judge(t)
+	want(t, s, OK, cut, mine, b.find(first.last.Grant))
+	back := first.sync(second).remove("ann.3")
+	late := second.op("c", "2", "x")
+	s = b.judge(t)
+	want(t, s, OK, back)
+	want(t, s, Cut, late)
+}
+
 // What a writer wrote that it was not allowed to has no effect on the day it is made an
 // admin by somebody who does not know of it.
 func TestPromotionWakesNothing(t *testing.T) {

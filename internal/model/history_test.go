@@ -33,6 +33,10 @@ func newHistory(seed uint64) *history {
 		h.hash = func(n int) Hash { return Hash(fmt.Sprintf("g%03d", perm[n])) }
 	}
 	h.as = []*author{h.owner()}
+	if seed%4 == 3 { // by a delegated device, which lets the owner's own in
+		h.genesis.Delegated = true
+		h.as = []*author{h.as[0].add(2, false), h.as[0]}
+	}
 	replicas := 3 + h.IntN(4)
 	if h.IntN(50) == 0 {
 		replicas = 3 + h.IntN(28)
@@ -228,7 +232,7 @@ func (h *history) attack(a *author) {
 		}
 	}
 	some := filter(a.records(), func(r *Record) bool { return r.control() && h.IntN(2) == 0 })
-	r := Record{Subject: h.someone(), Role: Role(h.IntN(6)), Delegated: h.IntN(3) == 0, Name: h.name(), Doc: strconv.Itoa(h.IntN(3)), Shape: h.shape(), Insert: h.IntN(3) == 0, Def: h.def()}
+	r := Record{Subject: h.someone(), Role: Role(h.IntN(6)), Delegated: h.IntN(3) == 0, Lone: h.IntN(2) == 0, Name: h.name(), Doc: strconv.Itoa(h.IntN(3)), Shape: h.shape(), Insert: h.IntN(3) == 0, Def: h.def()}
 	for _, q := range some {
 		switch {
 		case q.first():
@@ -246,7 +250,7 @@ func (h *history) attack(a *author) {
 	}
 	switch h.IntN(7) {
 	case 0, 1: // control operations
-		kinds := []Kind{Invite, Close, Admit, SetRole, SetRole, Remove, Remove, Device, Rotate, Checkpoint, Transfer}
+		kinds := []Kind{Invite, Close, Admit, SetRole, SetRole, Remove, Remove, Device, Rotate, Checkpoint, Transfer, Announce}
 		r.Kind = kinds[h.IntN(len(kinds))]
 		if r.Kind == SetRole && h.IntN(2) == 0 {
 			r.Subject, r.Joins = a.id, a.logs(a.id)

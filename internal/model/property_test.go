@@ -167,7 +167,7 @@ var table = map[Kind][]Role{
 	Open: {Owner}, Recover: {Owner}, Join: {Writer, Reader, Relay, Owner, Admin}, Start: {Owner, Admin, Writer, Reader, Relay},
 	Invite: {Owner, Admin}, Close: {Owner, Admin}, Admit: {Owner, Admin}, SetRole: {Owner, Admin}, Rotate: {Owner, Admin},
 	Remove: {Owner, Admin, Writer, Reader, Relay}, Device: {Owner, Admin, Writer, Reader, Relay}, Transfer: {Owner, Admin, Writer, Reader, Relay},
-	Checkpoint: {Owner},
+	Checkpoint: {Owner}, Announce: {Owner, Admin, Writer, Reader, Relay},
 }
 
 // chains: what has effect is by somebody with a chain of grants, each allowed, up to the
@@ -193,7 +193,7 @@ func chains(h *history, s *State, checks map[string]int) string {
 			if e.by != nil && (e.role < e.by.role || e.role == Admin && e.by.role == Admin && !e.kin(e.by) || e.by.role > Admin && !e.kin(e.by)) {
 				return fmt.Sprintf("%s: role %d granted by role %d", r.Hash, e.role, e.by.role)
 			}
-			if e.limited && at.Kind != Device && !at.first() && at.Kind != Transfer {
+			if e.limited && at.Kind != Device && at.Kind != Announce && !at.first() && at.Kind != Transfer {
 				return fmt.Sprintf("%s %s by a delegated device", at.Kind, at.Hash)
 			}
 			for _, c := range w.kept {

@@ -42,6 +42,9 @@ const Invite, Close, Admit Kind = "invite", "close", "admit" //nolint:revive // 
 // device, of Device. A removal and a rotation make an epoch.
 const SetRole, Transfer, Remove, Device, Rotate, Checkpoint Kind = "role", "transfer", "remove", "device", "rotate", "checkpoint" //nolint:revive // the comment says what each is
 
+// Announce says of a data log that it is there, which anybody may.
+const Announce Kind = "log"
+
 // What is in a data log: an operation sets document Doc of collection Name to Shape.
 const Op, Define, Horizon Kind = "op", "define", "horizon" //nolint:revive // the comment says what each is
 
@@ -95,7 +98,8 @@ type Record struct {
 	Devices                   []string // that an epoch is sealed to
 	Joins, Invites            []Hash   // Invites that an epoch is sealed to
 	Name, Doc, Shape          string   // of Op, the first of Define
-	Insert, Delegated         bool     // of Op: refused if the document exists; of a grant: it is limited
+	Insert                    bool     // of Op: refused if the document exists
+	Delegated, Lone           bool     // of Device: it is delegated; and adds no devices
 	Def                       Def
 	Docs                      map[string]Doc    // of Checkpoint, by collection/document
 	Tips                      map[string]Record // of Checkpoint: the last definitions, by collection
@@ -112,6 +116,7 @@ func (r *Record) first() bool {
 // A Genesis is what a thread's ID commits to.
 type Genesis struct {
 	Identity, Device, Commit string // of the owner; to the first recovery key
+	Delegated, Lone          bool   // the device is delegated; and adds no devices
 	Closed                   bool   // names without a definition are refused
 	Late                     int    // how far behind its clock a horizon's T is at least
 }

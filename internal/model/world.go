@@ -126,16 +126,24 @@ func filter[T any](xs []T, f func(T) bool) []T {
 
 // An entry is one reason why a control log, and its data logs, may do something.
 type entry struct {
-	role               Role
-	limited, delegated bool     // a delegated device: writes, and adds devices; one is on the path
-	path               []string // role and whether one is on it; then the steps of each grant
-	first, grant       *Record
-	by                 *entry    // of who granted it; nil at the top
-	ends               []*Record // its own transfers
+	role                     Role
+	limited, lone, delegated bool     // a delegated device: writes, and adds devices; not even that; one is on the path
+	path                     []string // role and whether one is on it; then the steps of each grant
+	first, grant             *Record
+	by                       *entry    // of who granted it; nil at the top
+	ends                     []*Record // its own transfers
 }
 
-// compare orders entries by seniority, the most senior first.
-func (e *entry) compare(o *entry) int { return slices.Compare(e.path, o.path) }
+// compare orders entries by seniority, the most senior first. A delegated device comes after
+// all whom it let in, though it is visited before them.
+func (e *entry) compare(o *entry) int { return slices.Compare(e.rank(), o.rank()) }
+
+func (e *entry) rank() []string {
+	if e.limited {
+		return append(slices.Clone(e.path), "last")
+	}
+	return e.path
+}
 
 // step is a position in a log. The hash decides between branches of one log.
 func step(n int, h Hash) string { return fmt.Sprintf("%06d%s", n, h) }
@@ -156,19 +164,20 @@ type cut struct {
 // A world is a set of control records, folded.
 type world struct {
 	*graph
+	genesis         Genesis
 	shuts           func(*Record) bool
 	agenda, entries []*entry
 	cuts            []cut
 	kept            []*Record // those that fold was asked for
 	closes, used    []*Record // that end invites, or list joins; that use one commitment
-	top             *entry    // the most senior that nothing limits
+	top             *entry    // the most senior full one that nothing limits
 	author          map[Hash]*entry
 	verdict         map[Hash]Verdict
 }
 
 // fold folds the control records that keep wants; invites are ended by those that shuts wants.
 func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
-	w := &world{graph: g, shuts: shuts, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
+	w := &world{graph: g, genesis: genesis, shuts: shuts, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
 	w.kept = filter(g.sorted, func(r *Record) bool { return r.control() && g.in[r.Hash] && keep(r) })
 	w.recover(genesis)
 	for _, r := range w.kept {
@@ -180,10 +189,19 @@ func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
 		}
 	}
 	for len(w.agenda) > 0 {
-		slices.SortStableFunc(w.agenda, (*entry).compare)
+		slices.SortStableFunc(w.agenda, func(a, b *entry) int { return slices.Compare(a.path, b.path) })
 		e := w.agenda[0]
 		w.agenda = w.agenda[1:]
-		w.visit(e)
+		if e.by == nil || !e.by.limited || w.covers(e.by, e.grant) == OK { // whom it let in before may have cut it
+			w.visit(e)
+		}
+	}
+	for _, r := range w.kept {
+		e := w.author[r.Hash]
+		stands := slices.ContainsFunc(w.entries, func(o *entry) bool { return o.grant == r })
+		if w.verdict[r.Hash] == OK && e != nil && e.limited && !stands {
+			w.verdict[r.Hash] = w.covers(e, r)
+		}
 	}
 	return w
 }
@@ -223,6 +241,11 @@ func (w *world) frozen(r *Record) bool {
 
 // push puts an entry on the agenda: its path is that of who granted it, and more.
 func (w *world) push(e *entry, more ...string) {
+	if q := w.recs[e.first.Grant]; e.first.Kind == Open {
+		e.limited, e.lone = w.genesis.Delegated, w.genesis.Lone
+	} else if e.first.Kind == Start && q != nil {
+		e.limited, e.lone = q.Delegated, q.Delegated && q.Lone
+	}
 	e.delegated = e.limited || e.by != nil && e.by.delegated
 	e.path = []string{step(2*int(e.role)+map[bool]int{true: 1}[e.delegated], "")}
 	if e.by != nil {
@@ -282,7 +305,7 @@ func (w *world) visit(e *entry) {
 		return
 	}
 	w.entries = append(w.entries, e)
-	if w.top == nil && w.alive(e) {
+	if w.top == nil && !e.limited && w.alive(e) {
 		w.top = e
 	}
 	for _, r := range filter(w.kept, func(r *Record) bool { return r.Log == e.first.Log && w.verdict[r.Hash] != OK }) {
@@ -304,7 +327,7 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	c.subject = map[bool]string{true: c.own, false: r.Subject}[r.Kind == Transfer]
 	grants, highest := r.Kind == Invite || r.Kind == SetRole, map[bool]Role{true: Owner, false: Writer}[r.Kind == SetRole && e.role == Owner]
 	switch {
-	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
+	case r.first(), r.Kind == Announce, r.Kind == Device && !e.lone, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
 	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool {
 		return f.Device == r.Subject && f.Identity == c.own || f.Kind == Device && f.Subject == r.Subject
 	}):
@@ -316,7 +339,7 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	if grants || r.Kind == Transfer || r.Kind == Device {
 		w.grant(e, r)
 	}
-	if r.Kind == Transfer || r.Kind == SetRole || r.Kind == Remove {
+	if r.Kind == Transfer && !e.limited || r.Kind == SetRole || r.Kind == Remove {
 		w.cuts = append(w.cuts, c)
 	}
 	if !own && (r.Kind == Remove || r.Kind == Close || r.Kind == Admit) {
@@ -339,7 +362,7 @@ func (w *world) grant(e *entry, r *Record) {
 		case kind == Join && r.Subject != "" && f.Identity != r.Subject:
 			w.verdict[f.Hash] = cmp.Or(w.verdict[f.Hash], Named)
 		default:
-			w.push(&entry{role: role, limited: r.Delegated, first: f, grant: r, by: e}, step(r.Seq, r.Hash), step(at+1, ""))
+			w.push(&entry{role: role, first: f, grant: r, by: e}, step(r.Seq, r.Hash), step(at+1, ""))
 		}
 	}
 }

@@ -131,6 +131,9 @@ def verify(key, signature, domain, parts, what):
 
 CERTIFICATE = [("version", 1), ("suite", 1), ("identity", B32), ("device", B32), ("sealing", B32), ("issued", UINT),
                ("expires", UINT), ("name", TEXT), ("signature", B64)]
+DELEGATION = [("version", 1), ("suite", 1), ("identity", B32), ("device", B32), ("sealing", B32), ("rights", UINT),
+              ("generation", UINT), ("issued", UINT), ("expires", UINT), ("name", TEXT), ("signature", B64)]
+CREATE, WRITE, ADMIT = 1, 2, 4  # rights of a delegation
 GENESIS = [("version", 1), ("suite", 1), ("owner", B32), ("certificate", to(512)), ("salt", B32), ("semantics", 1),
            ("rules", B32), ("read", B32), ("service", B32), ("recovery", B32), ("sealed", to(512)), ("time", UINT)]
 DESCRIPTOR = [("version", 1), ("suite", 1), ("device", B32), ("kind", UINT), ("incarnation", B16), ("control", to(32))]
@@ -147,7 +150,7 @@ OPS = {  # number: name, fields, the largest payload
     3: ("join", [("invite", B32), ("certificate", to(512)), ("descriptor", to(112)), ("signature", B64)], 1024),
     4: ("close", [("invite", B32), ("joins", to(64000))], 64128),
     5: ("log", [("descriptor", to(112))], 4096),
-    6: ("device", [("certificate", to(512)), ("sealed", to(1024)), ("delegated", 0)], 4096),
+    6: ("device", [("certificate", to(512)), ("sealed", to(1024)), ("delegated", UINT)], 4096),
     7: ("role", [("subject", B32), ("role", UINT), ("logs", to(64000)), ("view", VIEW)], 1 << 18),
     8: ("remove", [("subject", B32), ("joins", to(64000)), ("view", VIEW), ("epoch", Maybe(EPOCH))], 1 << 19),
     9: ("rotate", [("epoch", EPOCH)], 1 << 19),
@@ -171,10 +174,27 @@ def certificate(data):
     return c
 
 
+def delegation(data):
+    d = fields(data, DELEGATION, "delegation", 512)
+    need(len(d.name.encode()) <= 128 and d.generation > 0, "delegation: name or generation")
+    need(d.rights & WRITE and d.rights <= CREATE | WRITE | ADMIT, "delegation: rights")
+    verify(d.identity, d.signature, "weft/1/delegation", [cbor2.dumps(cbor2.loads(data)[:-1])], "delegation")
+    check_key(d.device, "delegation")
+    return d
+
+
+def added(say):
+    """The certificate or delegation of a device record."""
+    need(say.delegated in (0, 1), "device: delegated")
+    return (delegation if say.delegated else certificate)(say.certificate)
+
+
 def genesis(signed):
     data, signature = decode(signed, [to(1024), B64], "genesis", 2048)
     g = fields(data, GENESIS, "genesis", 1024)
-    g.device = certificate(g.certificate)
+    delegated = g.certificate[:1] == b"\x8b"
+    g.device = (delegation if delegated else certificate)(g.certificate)
+    need(not delegated or g.device.rights & CREATE, "genesis: the first device may not create threads")
     need(g.device.identity == g.owner, "genesis: the certificate is of another identity")
     verify(g.device.device, signature, "weft/1/genesis", [data], "genesis")
     g.thread = h("weft/1/thread", signed)

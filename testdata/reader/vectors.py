@@ -127,7 +127,7 @@ def control(v, g):
     if name == "recover":
         got = fields(got.statement, formats.RECOVER, "recover: statement")
     if name == "device":
-        got.subject = formats.certificate(got.certificate).device
+        got.subject = formats.added(got).device
     for field in "subject", "role", "expires", "uses", "certificate", "signature", "key", "sealed":
         if field in v["values"] and (name, field) != ("recover", "signature"):
             same(plain(getattr(got, field)), v["values"][field], field)
@@ -408,7 +408,7 @@ LEFT = {"key file with a passphrase": "argon2id and XChaCha20 are not in the lib
 CHECKS = {
     "cbor": [("", cbor)],
     "keys": [("identity", identity), ("device", device), ("certificate", lambda v, g: formats.certificate(b(v["bytes"]))),
-             ("grant", grant), ("credential", credential), ("API key", table(API_KEY)),
+             ("delegation", lambda v, g: formats.delegation(b(v["bytes"]))), ("grant", grant), ("credential", credential), ("API key", table(API_KEY)),
              ("key text", key_text), ("key file", line)],
     "thread": [("genesis", table(formats.GENESIS)), ("signed genesis", signed_genesis),
                ("descriptor", table(formats.DESCRIPTOR)), ("header", header), ("first header", header), ("body", body),

@@ -39,6 +39,7 @@ const (
 	RoleAdmin  = "admin"
 	RoleWriter = "writer"
 	RolePlain  = "plain" // a record that does not say what its author had: it defines nothing
+	RoleNone   = "none"  // of a record that no right to define covers: a delegated device has none
 )
 
 // ParseRules reads the rules of a definition.
@@ -118,8 +119,11 @@ func mayDefine(o *payload.Op, old, now []byte, by Author, m *value.Meter) error 
 	if by.Right == RoleOwner || bytes.Equal(definedIn(old), definedIn(now)) {
 		return nil
 	}
-	if by.Right == RolePlain {
+	switch by.Right {
+	case RolePlain:
 		return ErrNoView
+	case RoleNone:
+		return fault.Of(keyspace.ErrRole, "this device may not define %s: it is no member's, or another's that writes for one; a device of an owner or an admin does", ruled(o))
 	}
 	was, err := ParseRules(orEmptyDoc(value.Get(old, "rules")))
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 //	recover   by the key of the genesis, or of a recover before it
 //	revoke    by an identity of which it has seen the device that it revokes
 
-// checkDevice verifies the certificate of a device that is added.
+// checkDevice verifies the certificate of a device that is added, or its delegation.
 func (c *Record) checkDevice() error {
-	cert, err := keys.DecodeCertificate(c.Payload.Certificate)
+	cert, err := decodeClaim(c.Payload)
 	if err == nil {
-		err = cert.VerifySignature()
+		err = cert.verifySignature()
 	}
 	if err != nil {
 		return fault.Of(format.ErrMalformed, "device: %w", err)
@@ -74,7 +74,7 @@ func (g *Graph) checkRecover(c *Record) error {
 	if !c.Payload.CheckRecover(g.thread, c.ID.Log) {
 		return fault.Of(ErrNotMember, "recover is not signed with the recovery key")
 	}
-	c.cert = cert
+	c.cert = claimOf(cert)
 	return nil
 }
 
@@ -224,14 +224,14 @@ func (s *State) speakAdded(r *Record) {
 		return
 	}
 	e := &entry{role: by.role, first: &Record{Device: device, cert: r.adds, Payload: r.Payload, Time: r.Time}, grant: r, by: by}
-	e.path = append([]step{{n: 2 * uint64(e.role)}}, by.path[1:]...)
-	e.path = append(e.path, step{r.ID.Seq, r.ID.Hash}, step{})
+	e.seat(step{r.ID.Seq, r.ID.Hash}, step{})
 	if was := s.Members[device]; !s.alive(e) || was != nil && was.entry.before(e) {
 		return
 	}
 	s.Members[device] = &Member{
 		Device: device, Identity: r.adds.Identity, Seal: r.adds.Seal, Name: r.adds.Name, Role: e.role, Since: r.Time, Added: true, entry: e,
 	}
+	s.Members[device].delegate(s)
 }
 
 // AddedBy returns the record by which a device may begin its log, and the keys that it

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -14,10 +15,27 @@ import (
 // An entry is one reason why a control log, and its data logs, may do something.
 type entry struct {
 	role         format.Role
-	path         []step // seniority: the role, then the steps of each grant
+	path         []step // seniority: the role, and whether a delegated device is on it; then the steps of each grant
+	visit        []step // where it is on the agenda: a delegated device comes before those that it lets in
 	first, grant *Record
 	by           *entry    // of who granted it; nil at the top
 	ends         []*Record // its own transfers
+}
+
+// seat gives an entry its place: that of who granted it, and more.
+func (e *entry) seat(more ...step) {
+	e.visit = []step{{n: 2 * uint64(e.role)}}
+	if e.limited() {
+		e.visit[0].n++
+	}
+	if e.by != nil {
+		e.visit[0].n = max(e.visit[0].n, e.by.visit[0].n%2+2*uint64(e.role))
+		e.visit = append(e.visit, e.by.visit[1:]...)
+	}
+	e.visit = append(e.visit, more...)
+	if e.path = e.visit; e.limited() {
+		e.path = append(slices.Clone(e.visit), step{n: math.MaxUint64})
+	}
 }
 
 // A step is a position in a log. The hash decides between branches of one log.
@@ -27,8 +45,10 @@ type step struct {
 }
 
 // compare orders entries by seniority, the most senior first.
-func (e *entry) compare(o *entry) int {
-	return slices.CompareFunc(e.path, o.path, func(a, b step) int {
+func (e *entry) compare(o *entry) int { return compareSteps(e.path, o.path) }
+
+func compareSteps(a, b []step) int {
+	return slices.CompareFunc(a, b, func(a, b step) int {
 		return cmp.Or(cmp.Compare(a.n, b.n), bytes.Compare(a.hash[:], b.hash[:]))
 	})
 }
@@ -49,8 +69,8 @@ func (e *entry) before(o *entry) bool {
 func (e *entry) identity() keys.PublicKey { return e.first.cert.Identity }
 func (e *entry) device() keys.PublicKey   { return e.first.Device }
 
-// full reports whether the entry has a role, or a higher one.
-func (e *entry) full(r format.Role) bool { return e.role <= r }
+// full reports whether the entry has a role, or a higher one, in its own right.
+func (e *entry) full(r format.Role) bool { return e.role <= r && !e.limited() }
 
 // A cut limits entries of its subject to what rec has seen.
 type cut struct {
@@ -84,7 +104,7 @@ func (s *State) lifted(e *entry, c *cut) bool {
 	if e.by == nil || e.grant == c.rec {
 		return e.grant == c.rec
 	}
-	named := e.grant.Payload.Subject == c.subject && e.grant.Payload.Op != format.OpInvite && e.by.role <= c.role
+	named := e.grant.Payload.Subject == c.subject && e.grant.Payload.Op != format.OpInvite && !e.by.limited() && e.by.role <= c.role
 	return named && s.g.saw(e.grant, c.rec) || e.by.identity() == e.identity() && s.lifted(e.by, c)
 }
 
@@ -116,10 +136,12 @@ func (e *entry) regranted() bool {
 // An agenda is a heap of entries, the most senior on top.
 type agenda []*entry
 
-func (h agenda) Len() int           { return len(h) }
-func (h agenda) Less(i, j int) bool { return h[i].before(h[j]) }
-func (h agenda) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *agenda) Push(x any)        { *h = append(*h, x.(*entry)) }
+func (h agenda) Len() int { return len(h) }
+func (h agenda) Less(i, j int) bool {
+	return cmp.Or(compareSteps(h[i].visit, h[j].visit), bytes.Compare(h[i].first.ID.Hash[:], h[j].first.ID.Hash[:])) < 0
+}
+func (h agenda) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *agenda) Push(x any)   { *h = append(*h, x.(*entry)) }
 func (h *agenda) Pop() any {
 	e := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]

@@ -7,6 +7,7 @@
 //
 //	graph.go     the records, and which has seen which
 //	device.go    records about devices, and by which a thread gets a new owner
+//	claim.go     what an identity signed of a device: its own, or a delegated one
 //	entry.go     why a log may do something: seniority, cuts, what an entry covers
 //	state.go     the fold: entries, most senior first, and what their records do
 //	right.go     what that says of data logs, and of the keys that seal them
@@ -38,8 +39,8 @@ type Record struct {
 	checked bool // check has passed it: what its ancestors are does not change
 
 	// Read from the payload once, by read.
-	cert *keys.Certificate  // of what begins a device's log; nil if it is malformed
-	adds *keys.Certificate  // of a device record: of the device that it adds
+	cert *claim             // of what begins a device's log; nil if it is malformed
+	adds *claim             // of a device record: of the device that it adds
 	data *format.Descriptor // of what announces a data log; nil if it is malformed
 	log  clock.LogID        // that data describes
 
@@ -67,16 +68,16 @@ func NewRecord(id clock.RecordID, device keys.PublicKey, h *format.Header, p *fo
 func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 	switch op := c.Payload.Op; {
 	case op == format.OpOpen:
-		c.cert = g.Certificate
+		c.cert = firstClaim(g)
 	case op == format.OpStart && c.invite != nil:
 		c.cert = c.invite.adds
 	case (op == format.OpJoin || op == format.OpRecover) && c.cert == nil:
 		// Of a record that was kept: Check looks at one that comes.
 		if cert, err := keys.DecodeKeptCertificate(c.Payload.Certificate); err == nil {
-			c.cert = cert
+			c.cert = claimOf(cert)
 		}
 	case op == format.OpDevice && c.adds == nil:
-		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
+		if cert, err := decodeClaim(c.Payload); err == nil {
 			c.adds = cert
 		}
 	}
@@ -114,9 +115,6 @@ func (c *Record) announces() bool {
 	}
 	return c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.Payload.Op == format.OpLog
 }
-
-// Certificate returns that of a join or recover which [Graph.Check] has passed.
-func (c *Record) Certificate() *keys.Certificate { return c.cert }
 
 // A chain is records of one log that follow each other; a log has several if its device
 // forked it. Of every record of the graph it says how many of the chain that has seen,
@@ -277,7 +275,7 @@ func (g *Graph) fits(c *Record) error {
 	}
 	switch c.Payload.Op {
 	case format.OpOpen:
-		if c.Device != g.genesis.Certificate.Sign {
+		if c.Device != g.genesis.Device() {
 			return fault.Of(ErrNotMember, "open by another device than the genesis names")
 		}
 		if c.Time <= g.genesis.Time {
@@ -316,7 +314,7 @@ func (g *Graph) checkJoin(c *Record) error {
 	if !keys.Verify(c.invite.Payload.Key, format.DomainJoin, c.Payload.Signature, g.thread[:], c.ID.Log[:], c.Payload.Certificate, c.Payload.Data) {
 		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
-	c.cert = cert
+	c.cert = claimOf(cert)
 	return nil
 }
 
@@ -393,6 +391,10 @@ func (g *Graph) Add(c *Record) {
 	switch c.Payload.Op {
 	case format.OpClose, format.OpAdmit, format.OpRemove, format.OpRole, format.OpTransfer:
 		g.listing = append(g.listing, c)
+	case format.OpDevice:
+		if c.Payload.Delegated { // again, perhaps, after its time was over
+			g.listing = append(g.listing, c)
+		}
 	}
 }
 
@@ -590,17 +592,17 @@ func (g *Graph) InvitesOf(key keys.PublicKey) []*Record { return g.invites[key] 
 // Checkpoints returns how many checkpoints are among the records, in force or not.
 func (g *Graph) Checkpoints() int { return g.cuts }
 
-// Revived reports whether somebody stands who had waited, by the records that were added
-// since it was asked before.
+// Revived reports whether somebody stands who had waited, or a delegated device may go on, by
+// the records that were added since it was asked before.
 func (g *Graph) Revived() bool {
 	listing := g.listing
 	g.listing = nil
 	return slices.ContainsFunc(listing, func(c *Record) bool {
 		s := g.State()
-		return s.verdict(c) == ok && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
+		return s.verdict(c) == ok && (c.Payload.Delegated || slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
 			r := g.index[j]
 			return r != nil && r.at < c.at && s.Live(r.ID.Log)
-		})
+		}))
 	})
 }
 

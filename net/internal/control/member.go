@@ -2,6 +2,7 @@ package control
 
 import (
 	"slices"
+	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -20,7 +21,27 @@ type Member struct {
 	Log      clock.LogID // its control log; zero while it is only added
 	Added    bool        // by a device of its identity, and it has not begun yet
 
+	Delegated bool        // it is somebody else's device that writes for the identity, whose role Role is
+	Rights    keys.Rights // of a delegated one
+	Expires   keys.Millis // when doors take no more from a delegated one; 0: never
+
 	entry *entry
+}
+
+// May reports whether m has a role, or a higher one, in its own right: a delegated device
+// decides nothing.
+func (m *Member) May(r format.Role) bool { return m.Role <= r && !m.Delegated }
+
+// Expired reports whether the delegation of the device has ended.
+func (m *Member) Expired(now time.Time) bool {
+	return m.Expires != 0 && !now.Before(m.Expires.Time())
+}
+
+// delegate sets what a delegated device has.
+func (m *Member) delegate(s *State) {
+	if d := m.entry.first.cert.delegation; d != nil {
+		m.Delegated, m.Rights, m.Expires = true, d.Rights, s.until(m.entry)
+	}
 }
 
 // SeniorTo reports whether m may limit what o may do: by seniority, role first.
@@ -259,6 +280,9 @@ func (g *Graph) LogsOf(identity keys.PublicKey) []clock.Hash {
 
 // MayRemove returns nil if a device may remove a subject, whose devices gone tells.
 func (s *State) MayRemove(self *Member, subject keys.PublicKey, gone func(*Member) bool) error {
+	if self.Delegated {
+		return fault.Of(ErrNotMember, "a delegated device removes nobody: a device of the identity does")
+	}
 	found := false
 	for _, m := range s.Members {
 		if !gone(m) {
@@ -300,4 +324,24 @@ func (s *State) Junior(self *Member, identity keys.PublicKey) error {
 		}
 	}
 	return nil
+}
+
+// MayAdd returns nil if a device may add another one, of an identity that may have most; more
+// is false if that is in already. until is the end of the delegation by which it comes, the
+// most there is if it has none, 0 of a full device: one that ends later is added again.
+func (s *State) MayAdd(self *Member, identity, device keys.PublicKey, until keys.Millis, most int) (more bool, err error) {
+	was := s.Members[device]
+	switch {
+	case identity != self.Identity:
+		return false, fault.Of(ErrNotMember, "the device is of %s, and this one takes part as %s: invite it", identity.DID(), self.Identity.DID())
+	case s.Stopped():
+		return false, ErrFrozen
+	case self.Delegated && !self.Rights.Has(keys.RightAdmit):
+		return false, fault.Of(ErrNotMember, "the identity did not let this device add others: add it on a device of the identity")
+	case was != nil:
+		return was.Identity == identity && was.Expires != 0 && until > was.Expires, nil
+	case len(s.DevicesOf(identity)) >= most:
+		return false, fault.Of(format.ErrTooLarge, "the identity has %d devices in the database, as many as can be: remove one with weft device rm", most)
+	}
+	return true, nil
 }

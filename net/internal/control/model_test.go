@@ -18,7 +18,16 @@ var modelKinds = map[format.Op]model.Kind{
 	format.OpOpen: model.Open, format.OpInvite: model.Invite, format.OpJoin: model.Join, format.OpClose: model.Close,
 	format.OpAdmit: model.Admit, format.OpRole: model.SetRole, format.OpRemove: model.Remove, format.OpTransfer: model.Transfer,
 	format.OpDevice: model.Device, format.OpStart: model.Start, format.OpRecover: model.Recover, format.OpRevoke: model.Revoke,
-	format.OpRotate: model.Rotate, format.OpLog: model.Device, // anybody may, and it grants nothing here
+	format.OpRotate: model.Rotate, format.OpLog: model.Announce,
+}
+
+func (w *controlWorld) modelGenesis() model.Genesis {
+	device := w.genesis.Device()
+	g := model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(device[:]), Commit: string(w.genesis.Recovery[:])}
+	if d := w.genesis.Delegation; d != nil {
+		g.Delegated, g.Lone = true, !d.Rights.Has(keys.RightAdmit)
+	}
+	return g
 }
 
 func hashesOf(hs []clock.Hash) (out []model.Hash) {
@@ -43,6 +52,13 @@ func (w *controlWorld) asModel(c *Record) (all []*model.Record) {
 		Kind: modelKinds[p.Op], Role: model.Role(p.Role), Clock: int(c.Time), Control: hashesOf(c.Parents), Joins: hashesOf(p.Joins),
 		Subject: subject(p.Subject),
 	}
+	if p.Delegated {
+		d, err := keys.DecodeDelegation(p.Certificate)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		r.Delegated, r.Lone = true, !d.Rights.Has(keys.RightAdmit)
+	}
 	for _, q := range w.records {
 		if q.ID.Log == c.ID.Log && q.ID.Seq == c.ID.Seq-1 {
 			r.Prev = model.Hash(q.ID.Hash[:])
@@ -62,9 +78,6 @@ func (w *controlWorld) asModel(c *Record) (all []*model.Record) {
 	} else if c.ID.Seq == 1 {
 		i := slices.IndexFunc(w.devices, func(d *keys.Device) bool { return d.Public().Sign == c.Device })
 		r.Identity, r.Device = subject(w.certified(i).Identity), subject(c.Device)
-	}
-	if p.Op == format.OpLog {
-		r.Subject = "nobody"
 	}
 	for _, h := range p.View {
 		r.Data = append(r.Data, model.Head{Log: string(h.Log[:]), Seq: int(h.Seq), Hash: model.Hash(h.Hash[:])})
@@ -115,6 +128,7 @@ func settled(r Right, x clock.RecordID) bool {
 func TestFoldIsTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newControlWorld(t, 5)
+		w.delegate()
 		for range rapid.IntRange(5, 40).Draw(t, "steps") {
 			w.step()
 		}
@@ -127,7 +141,7 @@ func TestFoldIsTheModel(t *testing.T) {
 				held[c.ID.Hash] = g.index[c.ID.Hash]
 			}
 		}
-		m := model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:]), Commit: string(w.genesis.Recovery[:])}, all)
+		m := model.Judge(w.modelGenesis(), all)
 		s := g.State()
 		for h, c := range held {
 			if got, want := s.verdict(c) == ok, m.Verdicts[model.Hash(h[:])] == model.OK; got != want {
@@ -175,7 +189,7 @@ func TestFoldIsTheModel(t *testing.T) {
 			}
 			defining = append(defining, &d)
 		}
-		defined := model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:]), Commit: string(w.genesis.Recovery[:])}, defining)
+		defined := model.Judge(w.modelGenesis(), defining)
 		for h, c := range held {
 			if c.Payload.Data == nil {
 				continue
@@ -199,7 +213,7 @@ func TestFoldIsTheModel(t *testing.T) {
 		for h := range g.heads {
 			last.Control = append(last.Control, model.Hash(h[:]))
 		}
-		m = model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:]), Commit: string(w.genesis.Recovery[:])}, append(all, last))
+		m = model.Judge(w.modelGenesis(), append(all, last))
 		var want []string
 		for _, e := range m.Epochs(last) {
 			if e == nil {
@@ -224,6 +238,7 @@ func TestFoldIsTheModel(t *testing.T) {
 func TestAuthorityTellsOfRoles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newControlWorld(t, 4)
+		w.delegate()
 		for range rapid.IntRange(5, 30).Draw(t, "steps") {
 			w.step()
 		}

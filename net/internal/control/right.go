@@ -23,6 +23,7 @@ type Right struct {
 	Writer
 	Role    format.Role
 	Rank    []byte             // its seniority: the lesser is the senior
+	defines bool               // not by a delegated device, which defines nothing
 	grant   *Record            // a role change or transfer that gives it; nil for a join or open
 	Within  [][]clock.RecordID // of each cut that limits it, the heads that it has seen
 	Without []clock.RecordID
@@ -41,8 +42,11 @@ func (r *Right) Equal(o *Right) bool {
 // Holds reports whether a record that is no plain operation, written under control heads,
 // may count by this right, as far as they say: it has seen what gives it.
 func (r *Right) Holds(heads []clock.Hash) bool {
-	return r.Of(heads) && (r.grant == nil || r.g.Reaches(heads, r.grant))
+	return r.defines && r.Of(heads) && (r.grant == nil || r.g.Reaches(heads, r.grant))
 }
+
+// Defines reports whether what changes definitions may count by this right.
+func (r *Right) Defines() bool { return r.defines }
 
 // A Writer is a first record of a control log, and whose it is.
 type Writer struct {
@@ -105,7 +109,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 		if !e.role.CanWrite() {
 			continue
 		}
-		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role, Rank: e.rank()}
+		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role, Rank: e.rank(), defines: !e.limited()}
 		for _, u := range s.uses {
 			r.until = append(r.until, g.seenOf(u, log))
 		}
@@ -131,7 +135,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 func (g *Graph) RoleNow(control clock.LogID) (format.Role, []byte) {
 	s := g.State()
 	for _, e := range s.byLog[control] { // the most senior first
-		if e.role.CanWrite() && s.alive(e) && !s.Stopped() {
+		if e.role.CanWrite() && !e.limited() && s.alive(e) && !s.Stopped() {
 			return e.role, e.rank()
 		}
 	}
@@ -244,7 +248,7 @@ func (g *Graph) Unsealed(epoch clock.Hash) (lacking map[keys.PublicKey]bool, hei
 func (g *Graph) RotationDue(device keys.PublicKey, has func(epoch clock.Hash) bool, loose func() []clock.Hash) bool {
 	s := g.State()
 	self := s.Members[device]
-	if self == nil || self.Role > format.RoleAdmin || s.Stopped() {
+	if self == nil || !self.May(format.RoleAdmin) || s.Stopped() {
 		return false
 	}
 	now := s.Epochs()
@@ -258,7 +262,7 @@ func (g *Graph) RotationDue(device keys.PublicKey, has func(epoch clock.Hash) bo
 		heir = heir || h
 	}
 	for _, m := range s.Members { // who lacks a key leaves it to the next
-		if m != self && m.Role <= format.RoleAdmin && !m.Added && m.SeniorTo(self) && !lacking[m.Device] {
+		if m != self && m.May(format.RoleAdmin) && !m.Added && m.SeniorTo(self) && !lacking[m.Device] {
 			return false
 		}
 	}

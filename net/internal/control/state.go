@@ -60,7 +60,8 @@ type State struct {
 	removals []*Record           // they close the invites that have not seen them
 	shuts    map[clock.Hash]*shutting
 	listed   map[clock.Hash]bool // joins
-	top      *entry              // the most senior that nothing limits
+	top      *entry              // the most senior full one that nothing limits
+	stood    map[*Record]bool    // records of delegated devices by which somebody has an entry
 	author   []*entry            // by record: who it is judged by
 	verdicts []verdict           // by record
 	epochs   []*Record           // that began one
@@ -80,7 +81,7 @@ func newState(g *Graph) *State {
 	return &State{
 		g: g, Members: map[keys.PublicKey]*Member{}, Invites: map[clock.Hash]*InviteInfo{}, byLog: map[clock.LogID][]*entry{},
 		live: map[clock.LogID]bool{}, cuts: map[keys.PublicKey][]*cut{}, closed: map[clock.Hash]bool{},
-		shuts: map[clock.Hash]*shutting{}, listed: map[clock.Hash]bool{},
+		shuts: map[clock.Hash]*shutting{}, listed: map[clock.Hash]bool{}, stood: map[*Record]bool{},
 		Recovery: Recovery{Key: g.genesis.Recovery, Owner: g.genesis.Owner},
 	}
 }
@@ -96,6 +97,7 @@ func (s *State) fold() {
 		}
 	}
 	s.run()
+	s.recut()
 	for _, all := range s.byLog {
 		for _, e := range all {
 			s.speak(e)
@@ -162,25 +164,37 @@ func (s *State) apply(r *Record) bool {
 	switch r.Payload.Op {
 	case format.OpJoin, format.OpStart:
 		inv := r.invite
+		if inv != nil && r.Payload.Op == format.OpStart && s.refolds(inv.ID.Log) {
+			return false
+		}
 		if inv != nil && s.verdict(inv) == ok {
 			if by := s.author[inv.at]; r.Payload.Op == format.OpJoin {
 				s.admit(by, inv, r)
 			} else {
 				s.start(by, inv, r)
 			}
-			n := len(s.byLog[r.ID.Log])
+			n, top := len(s.byLog[r.ID.Log]), s.top
 			s.run()
+			if s.top != top { // by which checkpoints are judged
+				return false
+			}
 			for _, e := range s.byLog[r.ID.Log][n:] {
 				s.speak(e)
 			}
 		}
 	case format.OpLog, format.OpInvite, format.OpRotate, format.OpDevice:
+		if r.Payload.Op == format.OpDevice && s.refolds(r.ID.Log) {
+			return false
+		}
 		for _, e := range s.byLog[r.ID.Log] {
 			if s.verdict(r) != ok {
 				s.try(e, r)
 			}
 		}
 		s.speakAdded(r)
+		if m := s.Members[r.Payload.Subject]; m != nil && r.Payload.Op == format.OpDevice {
+			m.delegate(s)
+		}
 	case format.OpClose, format.OpAdmit, format.OpCheckpoint, format.OpRole:
 		// Of who may do none of these, as a plain member, it costs nothing.
 		for _, e := range s.byLog[r.ID.Log] {
@@ -215,11 +229,7 @@ func (s *State) push(e *entry, more ...step) {
 	if e.first.cert == nil || s.verdict(e.first) == frozen {
 		return // the disk altered it; or it came after control operations had stopped
 	}
-	e.path = []step{{n: 2 * uint64(e.role)}}
-	if e.by != nil {
-		e.path = append(e.path, e.by.path[1:]...)
-	}
-	e.path = append(e.path, more...)
+	e.seat(more...)
 	for _, t := range s.g.transfers[e.first.ID.Log] {
 		if s.verdict(t) != frozen && (t.leaves() || e.full(format.RoleOwner)) && s.g.saw(t, e.first) {
 			e.ends = append(e.ends, t)
@@ -261,13 +271,19 @@ func (s *State) shut(invite *Record) bool {
 
 // visit lets the log of an entry do what it may.
 func (s *State) visit(e *entry) {
+	if e.by != nil && e.by.limited() {
+		if s.covers(e.by, e.grant) != ok { // whom it let in before has cut it
+			return
+		}
+		s.stood[e.grant] = true
+	}
 	if e.grant.Payload.Op == format.OpInvite && s.shut(e.grant) && !s.listed[e.first.ID.Hash] {
 		s.set(e.first, waiting)
 		return
 	}
 	log := e.first.ID.Log
 	s.byLog[log] = append(s.byLog[log], e)
-	if s.top == nil && s.alive(e) {
+	if (s.top == nil || compareSteps(e.visit, s.top.visit) < 0) && !e.limited() && s.alive(e) {
 		s.top = e
 	}
 	for _, r := range s.g.logs[log] {
@@ -297,12 +313,15 @@ func (s *State) act(e *entry, r *Record) verdict {
 	case format.OpOpen, format.OpJoin, format.OpStart, format.OpRecover, format.OpLog:
 		return ok
 	case format.OpDevice:
+		if e.lone() {
+			return notInRole
+		}
 	case format.OpTransfer:
 		if own = true; !r.leaves() && !owner {
 			return notInRole
 		}
 	case format.OpRemove:
-		if own = !admin; own && !s.ownDevice(e, p.Subject) {
+		if own = !admin; own && (e.limited() || !s.ownDevice(e, p.Subject)) {
 			return notInRole
 		}
 	case format.OpInvite, format.OpRole:
@@ -358,7 +377,9 @@ func (s *State) do(e *entry, r *Record, own bool) {
 		s.cut(&cut{rec: r, by: e, role: e.role, subject: p.Subject})
 	case format.OpTransfer:
 		s.grant(e, r, format.RoleOwner)
-		s.cut(&cut{rec: r, by: e, role: e.role, own: true, of: e.identity(), subject: e.identity()})
+		if !e.limited() { // which takes nobody with it
+			s.cut(&cut{rec: r, by: e, role: e.role, own: true, of: e.identity(), subject: e.identity()})
+		}
 	case format.OpRemove:
 		if p.Epoch == nil && s.firstCut(p.Subject) {
 			s.unkeyed = append(s.unkeyed, r)
@@ -412,6 +433,7 @@ func (s *State) speak(e *entry) {
 		Device: e.device(), Identity: e.identity(), Seal: e.first.cert.Seal, Name: e.first.cert.Name, Role: e.role, Since: e.first.Time,
 		Log: e.first.ID.Log, entry: e,
 	}
+	s.Members[e.device()].delegate(s)
 }
 
 // note lists what a judged record is for members to see.

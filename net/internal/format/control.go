@@ -103,7 +103,8 @@ type Control struct {
 	Expires     clock.Time       // invite; 0 never
 	Uses        uint64           // invite; 0 any number
 	Sealed      []byte           // invite, device: keys of the epoch, to the invite's secret or the device
-	Certificate []byte           // join, recover: of the log's device; device: of the added one
+	Certificate []byte           // join, recover: of the log's device; device: of the added one, or its delegation
+	Delegated   bool             // device: the added one is delegated
 	Added       clock.Hash       // start: the record that adds the device
 	Data        []byte           // join, start, recover, log: descriptor of a data log
 	Signature   keys.Signature   // join: by the invite's key; recover: by the recovery key
@@ -172,9 +173,9 @@ type (
 	}
 	deviceWire struct {
 		_           struct{} `cbor:",toarray"`
-		Certificate []byte
+		Certificate []byte   // a delegation if the device is delegated
 		Sealed      []byte
-		Delegated   uint64 // 0; 1 is reserved for a device that only writes
+		Delegated   uint64 // 1: it is; else 0
 	}
 	startWire struct {
 		_     struct{} `cbor:",toarray"`
@@ -239,7 +240,11 @@ func (c *Control) Encode() []byte {
 	case OpTransfer:
 		body = &transferWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: coveredWires(c.View...)}
 	case OpDevice:
-		body = &deviceWire{Certificate: c.Certificate, Sealed: c.Sealed}
+		w := &deviceWire{Certificate: c.Certificate, Sealed: c.Sealed}
+		if c.Delegated {
+			w.Delegated = 1
+		}
+		body = w
 	case OpStart:
 		body = &startWire{Added: c.Added, Data: c.Data}
 	case OpRecover:

@@ -17,14 +17,23 @@ func (c *Control) decodeOfDevices(p []byte) error {
 		if err := codec.Decode(p, what, &w); err != nil {
 			return err
 		}
-		if w.Delegated != 0 {
-			return fault.Of(ErrOperation, "a delegated device does not exist yet")
+		c.Certificate, c.Sealed, c.Delegated = w.Certificate, w.Sealed, w.Delegated == 1
+		switch w.Delegated {
+		case 0:
+			cert, err := keys.DecodeCertificate(w.Certificate)
+			if err != nil {
+				return fault.Of(ErrMalformed, "device: %w", err)
+			}
+			c.Subject = cert.Sign
+		case 1:
+			d, err := keys.DecodeDelegation(w.Certificate)
+			if err != nil {
+				return fault.Of(ErrMalformed, "device: %w", err)
+			}
+			c.Subject = d.Sign
+		default:
+			return fault.Of(ErrOperation, "a device that is delegated in the way %d does not exist yet", w.Delegated)
 		}
-		cert, err := keys.DecodeCertificate(w.Certificate)
-		if err != nil {
-			return fault.Of(ErrMalformed, "device: %w", err)
-		}
-		c.Certificate, c.Sealed, c.Subject = w.Certificate, w.Sealed, cert.Sign
 		return nil
 	case OpStart:
 		var w startWire

@@ -126,7 +126,8 @@ func TestRecoverIsSigned(t *testing.T) {
 	}
 }
 
-// A device record gives its keys to the device; one that is delegated does not exist yet.
+// A device record gives its keys to the device. One of a delegated device has its
+// delegation, and neither passes for the other.
 func TestDeviceRecord(t *testing.T) {
 	d := keys.NewDevice()
 	k := FirstKeys(ThreadID{1}, SecretKey{2}, SecretKey{3})
@@ -154,11 +155,69 @@ func TestDeviceRecord(t *testing.T) {
 	if _, err := OpenAdded(ThreadID{1}, &lacks, d, back.Sealed, func(clock.Hash) (clock.Hash, bool) { return clock.Hash{}, true }); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("got %v of a wrong key, want ErrWrongKey", err)
 	}
-	delegated := codec.Encode(&controlWire{Op: OpDevice, Body: codec.Encode(&deviceWire{Certificate: cert, Delegated: 1})})
-	if _, err := DecodeControl(delegated); !errors.Is(err, ErrOperation) {
-		t.Errorf("got %v of a delegated device, want ErrOperation", err)
+	by, err := keys.NewIdentity().Delegate(d.Public(), keys.DelegateOptions{Issued: time.Unix(1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delegation, err := by.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err = DecodeControl((&Control{Op: OpDevice, Certificate: delegation, Sealed: sealed, Delegated: true}).Encode())
+	if err != nil || !back.Delegated || back.Subject != by.Sign {
+		t.Errorf("got %+v, %v", back, err)
+	}
+	for _, c := range []struct {
+		first []byte
+		how   uint64
+		want  error
+	}{{cert, 1, ErrMalformed}, {delegation, 0, ErrMalformed}, {delegation, 2, ErrOperation}} {
+		p := codec.Encode(&controlWire{Op: OpDevice, Body: codec.Encode(&deviceWire{Certificate: c.first, Delegated: c.how})})
+		if _, err := DecodeControl(p); !errors.Is(err, c.want) {
+			t.Errorf("delegated %d: got %v, want %v", c.how, err, c.want)
+		}
 	}
 	if _, err := DecodeControl((&Control{Op: OpDevice, Certificate: []byte("x")}).Encode()); !errors.Is(err, ErrMalformed) {
 		t.Errorf("got %v of no certificate, want ErrMalformed", err)
+	}
+}
+
+// A genesis by a delegated device is its identity's; one without the right to create, or of
+// another identity, is none.
+func TestDelegatedGenesis(t *testing.T) {
+	id, hub := keys.NewIdentity(), keys.NewDevice()
+	delegate := func(r keys.Rights) *keys.Delegation {
+		d, err := id.Delegate(hub.Public(), keys.DelegateOptions{Rights: r, Issued: time.Unix(1, 0), Name: strings.Repeat("n", keys.MaxNameSize)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	signed, _, err := NewDelegatedGenesis(hub, delegate(keys.RightCreate|keys.RightAdmit), keys.NewIdentity().Public(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := DecodeGenesis(signed)
+	if err != nil || g.Owner != id.Public() || g.Device() != hub.Public().Sign || g.Certificate != nil || !g.Delegation.Rights.Has(keys.RightAdmit) {
+		t.Fatalf("got %+v, %v", g, err)
+	}
+	if signed, _, err = NewDelegatedGenesis(hub, delegate(keys.RightAdmit), keys.PublicKey{}, 5); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DecodeGenesis(signed); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v without the right to create", err)
+	}
+	if signed, _, err = NewDelegatedGenesis(keys.NewDevice(), delegate(keys.RightCreate), keys.PublicKey{}, 5); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DecodeGenesis(signed); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v by another device", err)
+	}
+	signed, _, err = newGenesis(hub, Genesis{Owner: keys.NewIdentity().Public(), Delegation: delegate(keys.RightCreate)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DecodeGenesis(signed); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v for another owner", err)
 	}
 }

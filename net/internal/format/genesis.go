@@ -13,13 +13,16 @@ import (
 const (
 	semanticsVersion = 1
 	maxGenesis       = 1 << 10
+
+	delegationArray = 0x80 | 11 // the first byte of a delegation
 )
 
 // A Genesis is what a thread begins with; the hash of its signed bytes is the
 // thread's ID.
 type Genesis struct {
-	Owner       keys.PublicKey // identity
-	Certificate *keys.Certificate
+	Owner       keys.PublicKey    // identity
+	Certificate *keys.Certificate // of the first device; nil if that is a delegated one
+	Delegation  *keys.Delegation  // of the first device, with the right to create; nil if that is a full one
 	Salt        [32]byte
 	Semantics   uint64         // version of operators and rules that everybody folds by
 	Rules       clock.Hash     // of the sealed rules; zero while there are none
@@ -33,12 +36,19 @@ type Genesis struct {
 // NewGenesis returns the genesis of a new thread, signed, and its keys; recovery is its
 // recovery key, zero for none.
 func NewGenesis(device *keys.Device, cert *keys.Certificate, recovery keys.PublicKey, now clock.Time) ([]byte, Keys, error) {
+	return newGenesis(device, Genesis{Owner: cert.Identity, Certificate: cert, Recovery: recovery, Time: now})
+}
+
+// NewDelegatedGenesis is [NewGenesis] by a delegated device: the owner is the identity that
+// delegates.
+func NewDelegatedGenesis(device *keys.Device, d *keys.Delegation, recovery keys.PublicKey, now clock.Time) ([]byte, Keys, error) {
+	return newGenesis(device, Genesis{Owner: d.Identity, Delegation: d, Recovery: recovery, Time: now})
+}
+
+func newGenesis(device *keys.Device, g Genesis) ([]byte, Keys, error) {
 	read, service := NewSecretKey(), NewSecretKey()
-	g := Genesis{
-		Owner: cert.Identity, Certificate: cert, Semantics: semanticsVersion,
-		Read: CommitTo(read), Service: CommitTo(service), Recovery: recovery, Time: now,
-	}
-	if !recovery.IsZero() {
+	g.Semantics, g.Read, g.Service = semanticsVersion, CommitTo(read), CommitTo(service)
+	if !g.Recovery.IsZero() {
 		var err error
 		if g.Sealed, err = g.sealFirst(read); err != nil {
 			return nil, Keys{}, fmt.Errorf("genesis: %w", err)
@@ -69,7 +79,7 @@ type genesisWire struct {
 	Version     uint64
 	Suite       canonical.Suite
 	Owner       keys.PublicKey
-	Certificate []byte
+	Certificate []byte // an array of 9; or a delegation, one of 11
 	Salt        [32]byte
 	Semantics   uint64
 	Rules       clock.Hash
@@ -86,7 +96,11 @@ func encodeSigned(b []byte, sig keys.Signature) []byte {
 
 // encode returns the bytes that the device signs.
 func (g *Genesis) encode() ([]byte, error) {
-	cert, err := g.Certificate.Encode()
+	var first interface{ Encode() ([]byte, error) } = g.Certificate
+	if g.Delegation != nil {
+		first = g.Delegation
+	}
+	cert, err := first.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
@@ -110,16 +124,41 @@ func DecodeGenesis(signed []byte) (*Genesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.Certificate.Identity != g.Owner {
-		return nil, fault.Of(ErrMalformed, "the certificate of the genesis is of another identity")
+	if err := g.checkFirst(); err != nil {
+		return nil, err
 	}
-	if err := g.Certificate.VerifySignature(); err != nil {
-		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
-	}
-	if !keys.Verify(g.Certificate.Sign, domainGenesis, w.Signature, w.Genesis) {
-		return nil, fault.Of(ErrMalformed, "genesis is not signed by the certified device")
+	if !keys.Verify(g.Device(), domainGenesis, w.Signature, w.Genesis) {
+		return nil, fault.Of(ErrMalformed, "genesis is not signed by the first device")
 	}
 	return g, nil
+}
+
+// Device returns the first device.
+func (g *Genesis) Device() keys.PublicKey {
+	if g.Delegation != nil {
+		return g.Delegation.Sign
+	}
+	return g.Certificate.Sign
+}
+
+// checkFirst verifies what makes the first device the owner's.
+func (g *Genesis) checkFirst() error {
+	var owner keys.PublicKey
+	var err error
+	if d := g.Delegation; d != nil {
+		if owner, err = d.Identity, d.VerifySignature(); err == nil && !d.Rights.Has(keys.RightCreate) {
+			return fault.Of(ErrMalformed, "genesis by a delegated device without the right to create")
+		}
+	} else {
+		owner, err = g.Certificate.Identity, g.Certificate.VerifySignature()
+	}
+	switch {
+	case err != nil:
+		return fault.Of(ErrMalformed, "genesis: %w", err)
+	case owner != g.Owner:
+		return fault.Of(ErrMalformed, "the certificate of the genesis is of another identity")
+	}
+	return nil
 }
 
 func decodeGenesisBody(b []byte) (*Genesis, error) {
@@ -133,7 +172,14 @@ func decodeGenesisBody(b []byte) (*Genesis, error) {
 	if w.Semantics != semanticsVersion {
 		return nil, fault.Of(ErrVersion, "semantics version %d is unknown to this release", w.Semantics)
 	}
-	cert, err := keys.DecodeCertificate(w.Certificate)
+	var cert *keys.Certificate
+	var d *keys.Delegation
+	var err error
+	if len(w.Certificate) > 0 && w.Certificate[0] == delegationArray {
+		d, err = keys.DecodeDelegation(w.Certificate)
+	} else {
+		cert, err = keys.DecodeCertificate(w.Certificate)
+	}
 	if err != nil {
 		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
 	}
@@ -141,7 +187,7 @@ func decodeGenesisBody(b []byte) (*Genesis, error) {
 		return nil, err
 	}
 	return &Genesis{
-		Owner: w.Owner, Certificate: cert, Salt: w.Salt, Semantics: w.Semantics,
+		Owner: w.Owner, Certificate: cert, Delegation: d, Salt: w.Salt, Semantics: w.Semantics,
 		Rules: w.Rules, Read: w.Read, Service: w.Service, Recovery: w.Recovery, Sealed: w.Sealed, Time: w.Time,
 	}, nil
 }

@@ -21,6 +21,8 @@ const (
 // String returns the name of the role.
 func (r Role) String() string {
 	switch r {
+	case 0:
+		return "none"
 	case RoleOwner:
 		return "owner"
 	case RoleAdmin:

@@ -29,7 +29,8 @@ type cast struct {
 	device *keys.Device
 	secret []byte // of the device
 	cert   *keys.Certificate
-	signed []byte // genesis
+	proxy  *keys.Delegation // of the same device
+	signed []byte           // genesis
 	thread ThreadID
 	keys   Keys
 	invite Invite
@@ -53,6 +54,9 @@ func newCast(t testing.TB) *cast {
 	}
 	var err error
 	if c.cert, err = c.owner.Certify(c.device.Public(), keys.CertifyOptions{Name: "laptop", Issued: time.UnixMilli(1_700_000_000_000)}); err != nil {
+		t.Fatal(err)
+	}
+	if c.proxy, err = c.owner.Delegate(c.device.Public(), keys.DelegateOptions{Rights: keys.RightCreate, Name: "hub", Issued: time.UnixMilli(1_700_000_000_000)}); err != nil {
 		t.Fatal(err)
 	}
 	g := c.genesis()
@@ -137,6 +141,15 @@ func (c *cast) founding(t *testing.T) []vectors.Vector {
 			Back: func(b []byte) (any, error) { return DecodeGenesis(b) },
 		},
 	}
+	g.Certificate, g.Delegation = nil, c.proxy
+	if body, err = g.encode(); err != nil {
+		t.Fatal(err)
+	}
+	signed := encodeSigned(body, c.device.Sign(domainGenesis, body))
+	all = append(all, vectors.Vector{
+		Name: "signed genesis of a delegated device", Values: g, Bytes: signed, Gives: vectors.Gives{"thread": ThreadIDOf(signed).String()},
+		Back: func(b []byte) (any, error) { return DecodeGenesis(b) },
+	})
 	for _, d := range []Descriptor{
 		{Device: c.device.Public().Sign, Kind: KindControl, Incarnation: [16]byte{1, 2}},
 		{Device: c.device.Public().Sign, Kind: KindData, Incarnation: [16]byte{3}, Control: fill[clock.LogID](10)},
@@ -265,6 +278,10 @@ func (c *cast) controls(t *testing.T) (all []vectors.Vector) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	proxy, err := c.proxy.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	log := fill[clock.LogID](10)
 	d := Descriptor{Device: c.device.Public().Sign, Kind: KindData, Incarnation: [16]byte{1, 2}, Control: log}
 	join := c.opens.Sign(DomainJoin, c.thread[:], log[:], cert, d.Encode())
@@ -290,6 +307,7 @@ func (c *cast) controls(t *testing.T) (all []vectors.Vector) {
 		{"", Control{Op: OpTransfer, Subject: subject, Joins: joins, View: heads[1:]}},
 		{" to nobody", Control{Op: OpTransfer}},
 		{"", Control{Op: OpDevice, Subject: c.cert.Sign, Certificate: cert, Sealed: bytes.Repeat([]byte("s"), 112)}},
+		{" delegated", Control{Op: OpDevice, Subject: c.proxy.Sign, Certificate: proxy, Sealed: bytes.Repeat([]byte("s"), 112), Delegated: true}},
 		{"", Control{Op: OpStart, Added: fill[clock.Hash](16), Data: d.Encode()}},
 		{"", Control{Op: OpRecover, Certificate: cert, Data: d.Encode(), Key: c.owner.Public(), Next: c.invite.Key(), View: heads, Signature: join}},
 		{"", Control{Op: OpRevoke, Subject: c.device.Public().Sign, View: heads[:1]}},

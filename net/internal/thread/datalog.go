@@ -175,6 +175,8 @@ func (t *Thread) mayWrite() error {
 	s := t.graph.State()
 	m := s.Members[t.env.self()]
 	switch {
+	case m != nil && m.Expired(t.env.clock.Real().Wall()):
+		return fault.Of(ErrNotMember, "the delegation of this device ended at %s: its identity delegates again, by a device of its own", m.Expires)
 	case m != nil && m.Role.CanWrite():
 		return nil
 	case m != nil:

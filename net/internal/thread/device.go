@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -18,6 +19,9 @@ import (
 //
 //	laptop   AddDevice       device [certificate of the phone, keys sealed to it]
 //	phone    Begin, FinishBegin  start [that record], the first of its control log
+//
+// A delegated device, which is another's, comes in the same way by Delegate; or it begins the
+// thread itself (CreateFor), and adds the owner's own devices, which are senior to it.
 
 // MaxDevices is how many devices an identity has in a thread, for who adds one.
 const MaxDevices = 16
@@ -29,26 +33,45 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 	if err != nil {
 		return fmt.Errorf("add device: %w", err)
 	}
-	_, err = t.decide(ctx, func() (*format.Control, error) {
+	return t.addDevice(ctx, &format.Control{Op: format.OpDevice, Certificate: encoded}, cert.Identity, cert.Device(), 0)
+}
+
+// Delegate lets a device in that is another's and writes for this device's identity, by the
+// delegation that the identity signed; one that ends later than that by which the device is
+// in takes its place at doors. It is durable on return.
+func (t *Thread) Delegate(ctx context.Context, d *keys.Delegation) error {
+	encoded, err := d.Encode()
+	if err == nil {
+		err = d.VerifySignature()
+	}
+	if err != nil {
+		return fmt.Errorf("delegate: %w", err)
+	}
+	until := d.Expires
+	if until == 0 {
+		until = math.MaxUint64
+	}
+	return t.addDevice(ctx, &format.Control{Op: format.OpDevice, Certificate: encoded, Delegated: true}, d.Identity, d.Device(), until)
+}
+
+// addDevice writes p, which adds a device of an identity; until is the end of its delegation,
+// 0 if it is a full one.
+func (t *Thread) addDevice(ctx context.Context, p *format.Control, identity keys.PublicKey, device keys.DevicePublic, until keys.Millis) error {
+	_, err := t.decide(ctx, func() (*format.Control, error) {
 		self, err := t.me()
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case cert.Identity != self.Identity:
-			return nil, fault.Of(ErrNotMember, "the device is of %s, and this one takes part as %s: invite it", cert.Identity.DID(), self.Identity.DID())
-		case t.graph.State().Stopped():
-			return nil, errFrozen
-		case t.graph.State().Members[cert.Sign] != nil:
-			return nil, nil
-		case len(t.graph.State().DevicesOf(self.Identity)) >= MaxDevices:
-			return nil, fault.Of(format.ErrTooLarge, "the identity has %d devices in the database, as many as can be: remove one with weft device rm", MaxDevices)
+		}
+		if more, err := t.graph.State().MayAdd(self, identity, device.Sign, until, MaxDevices); err != nil || !more {
+			return nil, err
 		}
 		k := t.present()
 		if _, ok := k.Read(k.Epochs); !ok {
 			return nil, verify.ErrEpoch
 		}
-		sealed, err := format.SealForDevice(t.id, cert.Seal, &k)
-		return &format.Control{Op: format.OpDevice, Certificate: encoded, Sealed: sealed, Subject: cert.Sign}, err
+		p.Subject = device.Sign
+		p.Sealed, err = format.SealForDevice(t.id, device.Seal, &k)
+		return p, err
 	})
 	return err
 }

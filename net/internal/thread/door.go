@@ -6,6 +6,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // The fold does not look at how often an invite was used, nor when: clocks and the order of
@@ -15,6 +16,8 @@ import (
 //	            once a record of a member names it; else it is parked
 //	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
+//
+// The end of a delegation is a door's matter too, for all that the device brings itself.
 //
 // What members and relays bring passes: a door is passed once. So does a recover, whoever
 // brings it: a second use of a key is heard of everywhere, or two owners would each have a
@@ -39,10 +42,21 @@ func (t *Thread) door(v *verifiedRun) error {
 	if err := inv.Open(now); err != nil {
 		return err
 	}
-	if err := c.Certificate().Verify(now.Wall()); err != nil {
+	if err := c.Valid(now.Wall()); err != nil {
 		return fault.Of(ErrNotMember, "join: %w", err)
 	}
 	return nil
+}
+
+// lapsed returns why nothing more of a delegated device is taken from a stranger, as which it
+// counts itself once its time is over by the clock here; or nil. mu is held.
+func (t *Thread) lapsed(v *verifiedRun) *Rejection {
+	m := t.graph.State().Members[v.Desc.Device]
+	last := v.Records[len(v.Records)-1].ID
+	if !v.stranger || m == nil || !m.Expired(t.env.clock.Real().Wall()) || t.wanted[last.Hash] {
+		return nil
+	}
+	return verify.Refuse(fault.NotMember, last, "the delegation of the device expired at "+m.Expires.String()+": its identity delegates again", ErrNotMember)
 }
 
 // atTheDoor returns the joins that strangers brought and that were not let in; mu is held.

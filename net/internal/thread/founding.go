@@ -19,12 +19,29 @@ import (
 // Create makes a thread of which this device is the first member, as owner.
 // recovery is its recovery key, zero for none. It is durable on return.
 func Create(ctx context.Context, env *Env, name string, recovery keys.PublicKey) (*Thread, error) {
-	if len(name) > format.MaxThreadName {
-		return nil, fault.Of(format.ErrTooLarge, "a thread's name has at most %d bytes", format.MaxThreadName)
-	}
 	signed, k, err := format.NewGenesis(env.device, env.cert, recovery, env.clock.Now())
 	if err != nil {
 		return nil, err
+	}
+	return create(ctx, env, name, signed, k)
+}
+
+// CreateFor is [Create] for the identity that delegated that to this device: the owner is that
+// identity, and nobody decides anything until a device of its own is added.
+func CreateFor(ctx context.Context, env *Env, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
+	if d.Device() != env.device.Public() {
+		return nil, fault.Of(ErrNotMember, "the delegation is to another device, %s", d.Sign.DID())
+	}
+	signed, k, err := format.NewDelegatedGenesis(env.device, d, recovery, env.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	return create(ctx, env, name, signed, k)
+}
+
+func create(ctx context.Context, env *Env, name string, signed []byte, k format.Keys) (*Thread, error) {
+	if len(name) > format.MaxThreadName {
+		return nil, fault.Of(format.ErrTooLarge, "a thread's name has at most %d bytes", format.MaxThreadName)
 	}
 	t, err := newThread(env, signed, k, false)
 	if err != nil {

@@ -179,6 +179,9 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	if i == len(v.Records) {
 		return nil, nil
 	}
+	if rej := t.lapsed(v); rej != nil {
+		return rej, nil
+	}
 	first := &v.Records[i]
 	b, rej, err := w.follow(l, first)
 	if rej != nil || err != nil {

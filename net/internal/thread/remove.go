@@ -82,7 +82,7 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 				return nil, err
 			}
 			p := &format.Control{Op: format.OpRemove, Subject: subject, View: t.viewOf(t.graph.DataOf(subject))}
-			if self.Role > format.RoleAdmin {
+			if !self.May(format.RoleAdmin) {
 				done = true
 				return p, nil
 			}
@@ -113,7 +113,7 @@ func (t *Thread) Leave(ctx context.Context) error {
 		}
 		others := false
 		for _, m := range t.graph.State().Members {
-			others = others || m.Role == format.RoleOwner && m.Identity != self.Identity
+			others = others || m.Role == format.RoleOwner && (m.Identity != self.Identity || self.Delegated && m != self)
 		}
 		if self.Role == format.RoleOwner && !others {
 			return nil, fault.Of(ErrNotMember, "the last owner does not leave: transfer the database first")
@@ -128,7 +128,7 @@ func (t *Thread) Leave(ctx context.Context) error {
 func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
 	_, err := t.decide(ctx, func() (*format.Control, error) {
 		self, ok := t.graph.State().Members[t.env.self()]
-		if !ok || self.Role != format.RoleOwner {
+		if !ok || !self.May(format.RoleOwner) {
 			return nil, fault.Of(ErrNotMember, "only an owner transfers a database")
 		}
 		if t.graph.State().Stopped() {
@@ -223,7 +223,7 @@ func (t *Thread) hasEffect(id clock.RecordID) error {
 func (t *Thread) mayDecide() (*Member, error) {
 	m := t.graph.State().Members[t.env.self()]
 	switch {
-	case m == nil || m.Role > format.RoleAdmin:
+	case m == nil || !m.May(format.RoleAdmin):
 		return nil, fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
 	case t.graph.State().Stopped():
 		return nil, errFrozen

@@ -21,8 +21,10 @@ func (t *Thread) RightOf(id clock.RecordID) (role format.Role, rank []byte, err 
 		return role, rank, nil
 	}
 	if t.graph.Plain(id.Log) {
-		r := t.graph.Rights(id.Log)[0]
-		return r.Role, r.Rank, nil
+		if r := t.graph.Rights(id.Log)[0]; r.Defines() {
+			return r.Role, r.Rank, nil
+		}
+		return 0, nil, nil
 	}
 	l := t.logs[id.Log]
 	if l == nil {
