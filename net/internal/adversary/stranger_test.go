@@ -324,7 +324,7 @@ func strangerMassJoins(t *testing.T) string {
 	if opened > time.Second {
 		t.Errorf("opening took %v", opened)
 	}
-	return fmt.Sprintf("All wait, each by itself: nobody is member or loses anything by them. %d joins of %d KB in all took %d ms for the first half and %d ms for the second (linear); opening the home with them, and the database in it, took %d ms.",
+	return fmt.Sprintf("All wait, each by itself: nobody is member or loses anything by them. %d joins of %d KB in all took %d ms for the first half and %d ms for the second; opening the home with them, and the database in it, took %d ms.",
 		massJoins, size>>10, took[0].Milliseconds(), took[1].Milliseconds(), opened.Milliseconds())
 }
 
