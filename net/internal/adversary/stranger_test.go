@@ -427,7 +427,7 @@ func strangerWaitingRoom(t *testing.T) string {
 	if got := len(members(t, o)); got != 3 {
 		t.Errorf("%d members", got)
 	}
-	return "Of 1,100 runs at most 1,024 were kept in memory, none on disk. Members wrote, and a new one joined, meanwhile."
+	return "Of 1,100 runs, of which 1,024 may wait in memory, none made anybody a member. Members wrote, and a new one joined, meanwhile."
 }
 
 func strangerCrowd(t *testing.T) string {
@@ -533,5 +533,5 @@ func strangerIdentities(t *testing.T) string {
 	if !has(t, o, "meanwhile") {
 		t.Error("a member is kept out")
 	}
-	return fmt.Sprintf("%d came and went one by one, and nothing of them is known any more. Of 80 at once at most 64 stayed connected; a member wrote meanwhile.", massIdentities)
+	return fmt.Sprintf("%d came and went one by one, and left no connection. Of 80 at once at most 64 stayed connected; a member wrote meanwhile.", massIdentities)
 }
