@@ -181,6 +181,22 @@ func TestWallsInsideNet(t *testing.T) {
 	notUsed(t, allowed, used, nil)
 }
 
+// What attacks whole nodes may import everything, so it is tests only.
+func TestAdversaryIsTests(t *testing.T) {
+	n := 0
+	goFiles(t, func(path string, _ *ast.File) {
+		if filepath.ToSlash(filepath.Dir(path)) != "net/internal/adversary" {
+			return
+		}
+		if n++; !strings.HasSuffix(path, "_test.go") {
+			t.Errorf("%s is linked", path)
+		}
+	})
+	if n == 0 {
+		t.Error("the suite is elsewhere")
+	}
+}
+
 // The walls inside node: the node knows no surface, and a surface only its public
 // methods. A package under node that is not named here is a surface. Lists name packages
 // and not what is below them: a surface may use db, but neither db/replica nor db/command.

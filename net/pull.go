@@ -332,5 +332,5 @@ const manyTips = 1024
 
 // restOf is some times as long as looking through n tips takes.
 func restOf(n int) time.Duration {
-	return min(time.Duration(n)*4*time.Microsecond, 100*time.Millisecond)
+	return min(time.Duration(n)*16*time.Microsecond, 200*time.Millisecond)
 }

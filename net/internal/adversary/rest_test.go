@@ -46,7 +46,7 @@ var relays = []attack{
 	},
 	{
 		name: "joiner", play: relayJoiner,
-		tried:   "gives who joins by it another thread's genesis, altered control logs, or those of before the invite",
+		tried:   "gives who joins by it an altered genesis, altered control logs, or those of before the invite",
 		remains: "It can keep who joins out.",
 	},
 	{
@@ -505,7 +505,7 @@ func senderWithoutKey(t *testing.T) string {
 	if err := deposit(within(t), p.client(v), &keys.Credential{Grant: g, Certificate: v.cert}, p.envelope(v, p.address.Identity, []byte("x"))); err == nil {
 		t.Error("it sends with a key that it made itself")
 	}
-	return "Refused each time; nothing was kept."
+	return "Refused each time."
 }
 
 func senderReplays(t *testing.T) string {

@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -29,11 +30,11 @@ var admins = []attack{
 	{
 		name: "removal-dated-back", play: adminDatesBack,
 		tried:   "removes a writer by a record that says to have seen nothing of what that one wrote, dated before all of it",
-		remains: "Until an owner's horizon has settled them, an admin can void what its juniors wrote, as a cut is what its author says to have seen. An owner takes it back by giving the writer its role again only for what comes then.",
+		remains: "Until an owner's horizon has settled them, an admin can void what its juniors wrote, as a cut is what its author says to have seen. That the owner removes the admin and makes the writer one again does not bring it back.",
 	},
 	{
 		name: "beyond-its-role", play: func(t *testing.T) string { return beyondRole(t, "admin") },
-		tried: "makes itself owner and an accomplice admin, invites an admin, removes the owner, transfers what is not its own, writes a checkpoint, revokes the owner's device",
+		tried: "makes itself owner and another admin, invites an admin, removes the owner and its device, cuts history off by a checkpoint, revokes the owner's device",
 	},
 	{
 		name: "locks-out", play: adminLocksOut,
@@ -206,10 +207,14 @@ func readerWrites(t *testing.T) string {
 	if opened, sealed := v.opens(v.runs); opened == 0 || opened != sealed {
 		t.Errorf("it reads %d of %d records", opened, sealed)
 	}
+	me := `writer == "` + v.identity.Public().DID() + `"`
+	mine := payloads(t, func(d *db.DB) error {
+		return d.CreateCollection(t.Context(), things, db.CollectionOptions{Rules: db.Rules{Write: me, Define: me}})
+	})
 	for _, at := range []*node.Node{o, n} {
-		must(t, v.bring(at, v.writes(inserts(t, "of v", "of v too"), nil)))
+		must(t, v.bring(at, v.writes(append(inserts(t, "of v", "of v too"), mine...), nil)))
 	}
-	insert(t, n, "of n")
+	insert(t, n, "of n") // which its rules would refuse
 	sameEverywhere(t, o, n)
 	for _, at := range []*node.Node{o, n} {
 		if has(t, at, "of v") || has(t, at, "of v too") {

@@ -35,7 +35,7 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{"stranger", "A stranger", "a device key, or ten thousand; perhaps an invite's URL that leaked or ended, and what an accomplice shows it", strangers},
+		{"stranger", "A stranger", "a device key, or ten thousand; perhaps an invite's URL that leaked or ended,\nand what an accomplice shows it", strangers},
 		{"reader", "A reader", "the read key, and a control log of its own", readers},
 		{"writer", "A writer", "the read key, a control log and a data log of its own, and their signing key", writers},
 		{"admin", "An admin", "what a writer has, and the right to let in, remove and rotate", admins},
@@ -47,7 +47,7 @@ func parts() []part {
 
 const (
 	page  = "../../../docs/design/threats.md"
-	begin = "<!-- What was tried: written by WEFT_UPDATE=1 go test -tags slow ./net/internal/adversary -->\n"
+	begin = "<!-- What was tried: written by WEFT_UPDATE=1 go test ./net/internal/adversary -->\n"
 	end   = "<!-- End of what was tried. -->\n"
 )
 

@@ -581,13 +581,13 @@ func (v *villain) deliver(n *node.Node, d delivery) error {
 }
 
 // status says whether a node lists the villain, and gives as its reason what it said last.
-func (v *villain) status(n *node.Node, said string) (listed, heard bool, changed <-chan struct{}) {
-	s, changed, err := n.DatabaseStatus(v.t.Context(), name)
+func (v *villain) status(n *node.Node, said string) (listed, heard bool) {
+	s, _, err := n.DatabaseStatus(v.t.Context(), name)
 	if err != nil {
-		return false, false, nil
+		return false, false
 	}
 	i := slices.IndexFunc(s.Peers, func(p node.PeerStatus) bool { return p.Peer == v.h.ID() })
-	return i >= 0, i >= 0 && s.Peers[i].Reason == said, changed
+	return i >= 0, i >= 0 && s.Peers[i].Reason == said
 }
 
 func (v *villain) servingTo(p peer.ID) *serving {
@@ -702,18 +702,20 @@ func (v *villain) serveThread(p peer.ID, s stream) {
 // waitHeard says the probe of a delivery and waits until the node shows it, unless it does
 // not list the villain.
 func (v *villain) waitHeard(w *wire.Writer, d delivery, ended <-chan struct{}) {
-	if listed, _, _ := v.status(d.to, ""); !listed {
+	if listed, _ := v.status(d.to, ""); !listed {
 		return
 	}
 	_ = w.Send(wire.Refused{Thread: v.id[:], Code: "probe", Message: d.probe})
+	// Not at each change, which comes with each record, and costs what there are of logs.
+	again := time.NewTicker(time.Duration(5+len(d.runs)/5) * time.Millisecond)
+	defer again.Stop()
 	for {
-		_, heard, changed := v.status(d.to, d.probe)
-		if heard {
+		if _, heard := v.status(d.to, d.probe); heard {
 			close(d.seen)
 			return
 		}
 		select {
-		case <-changed:
+		case <-again.C:
 		case <-ended:
 			return
 		}

@@ -1,0 +1,11 @@
+//go:build !unix
+
+package adversary
+
+import (
+	"testing"
+	"time"
+)
+
+// cpuOf returns how long f took.
+func cpuOf(_ testing.TB, f func()) time.Duration { return timeOf(f) }
