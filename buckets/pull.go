@@ -54,6 +54,9 @@ func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report
 // stay. What cannot be written is left out and reported. A file that no pull wrote, or
 // that was changed since, is not replaced: it is kept beside as NAME.kept, and reported.
 func Pull(ctx context.Context, from Source, dir string, o PullOptions) (Report, error) {
+	if err := noFile(dir); err != nil {
+		return Report{}, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Report{}, fmt.Errorf("pull: %w", err)
 	}
@@ -85,6 +88,9 @@ type pull struct {
 // open makes the folder for unfinished files and clears what killed pulls left.
 func (p *pull) open() error {
 	if err := p.root.Mkdir(pullFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok {
+			failed.Path = p.root.Name() // the folder that people know
+		}
 		return fmt.Errorf("pull: %w", err)
 	}
 	info, err := p.root.Lstat(pullFolder)

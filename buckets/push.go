@@ -27,10 +27,18 @@ func (b *Bucket) PushDir(ctx context.Context, dir string, o PushOptions) (Report
 
 // OpenDir opens a directory of the operating system that is to be pushed.
 func OpenDir(dir string) (*os.Root, error) {
-	if i, err := os.Stat(dir); err == nil && !i.IsDir() { // os.OpenRoot's error has no kind
-		return nil, fault.Errorf(fault.InvalidPath, "%s is a file, not a folder", dir)
+	if err := noFile(dir); err != nil { // os.OpenRoot's error has no kind
+		return nil, err
 	}
 	return os.OpenRoot(dir)
+}
+
+// noFile refuses a path where a file is and not a folder.
+func noFile(dir string) error {
+	if i, err := os.Stat(dir); err == nil && !i.IsDir() {
+		return fault.Errorf(fault.InvalidPath, "%s is a file, not a folder", dir)
+	}
+	return nil
 }
 
 // Push makes the bucket hold the regular files of a folder, and its empty
@@ -87,7 +95,7 @@ func (p *Pusher) Take(ctx context.Context, f File) error {
 	}
 	err := p.file(ctx, f)
 	if unreadable, ok := errors.AsType[*readError](err); ok {
-		p.skip(f.Path, "cannot be read: "+unreadable.Error())
+		p.skip(f.Path, "cannot be read: "+cause(unreadable))
 		return nil
 	}
 	return err
@@ -259,8 +267,8 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 }
 
 // Remove removes a path, with every version that the entry has now; a version
-// that was written apart survives. It returns ErrNotFound, or ErrConflict if the
-// path was changed meanwhile.
+// that was written apart survives. It returns ErrNotFound, ErrPath if the path is a
+// directory because files are in it, or ErrConflict if it was changed meanwhile.
 func (b *Bucket) Remove(ctx context.Context, name string) error {
 	e, err := b.get(ctx, name)
 	if errors.Is(err, ErrPath) && CheckPath(name) == nil {

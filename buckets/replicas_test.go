@@ -228,7 +228,6 @@ func TestReplicasConverge(t *testing.T) {
 			case 0, 1, 2:
 				put(t, b, path, rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(rt, "body"))
 			case 3:
-				// The path of a directory is no file's.
 				if err := b.Remove(t.Context(), path); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrPath) {
 					rt.Fatal(err)
 				}

@@ -2,6 +2,7 @@ package buckets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -43,7 +44,7 @@ func (w *walk) folder(ctx context.Context, dir string, depth int) (int, error) {
 			return 0, fmt.Errorf("push: %w", err)
 		}
 		// It is not known to be empty.
-		return 1, w.take(File{Path: dir + "/", Reason: "cannot be read: " + err.Error()})
+		return 1, w.take(File{Path: dir + "/", Reason: "cannot be read: " + cause(err)})
 	}
 	made := 0
 	for _, d := range list {
@@ -82,15 +83,23 @@ func (w *walk) one(ctx context.Context, name string, d fs.DirEntry, depth int) (
 	return 1, w.file(name)
 }
 
+// cause is why a call of the system failed, without the call and the file, which is named beside.
+func cause(err error) string {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = failed.Err
+	}
+	return err.Error()
+}
+
 func (w *walk) file(name string) error {
 	f, err := w.fsys.Open(name)
 	if err != nil {
-		return w.take(File{Path: name, Reason: "cannot be read: " + err.Error()})
+		return w.take(File{Path: name, Reason: "cannot be read: " + cause(err)})
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return w.take(File{Path: name, Reason: "cannot be read: " + err.Error()})
+		return w.take(File{Path: name, Reason: "cannot be read: " + cause(err)})
 	}
 	return w.take(File{Path: name, Size: info.Size(), Body: f})
 }
