@@ -68,7 +68,7 @@ type Options struct {
 // Locks of a host are taken in this order, none held while a
 // disk is synced or the network waited for, but deciding and the lock of a [wire.Writer]:
 //
-//	deciding → mu → link.mu → bell.Bell
+//	deciding → mu → link.mu → bell.Bell, the locks of a thread
 //	share.counting → mu → the locks of a thread, see [Thread]
 //
 // Those of a [strangers.Budget] and of a [mux.Session] are taken last.

@@ -138,7 +138,7 @@ func (t *Thread) Status() []PeerStatus {
 func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set, floors map[clock.LogID]clock.RecordID, blobs int64, relay bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	theirs := l.theirs.Above(floors)
+	theirs := l.theirs.Above(floors).Until(mine, l.share.thread.End)
 	ps.Behind, ps.Ahead = tipset.Lacking(theirs, mine), tipset.Lacking(mine, theirs)
 	ps.Blobs = l.blobs
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {

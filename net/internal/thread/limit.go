@@ -183,16 +183,31 @@ func (f *limitFinder) paths() (paths [][]control.Written) {
 	return paths
 }
 
+// End returns the last record of a data log that can count, whatever else arrives, of position
+// 0 if none can; ok is false if nothing limits it, or it is not known. A peer that has more
+// has not heard why it ends.
+func (t *Thread) End(log clock.LogID) (end clock.RecordID, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, known := t.graph.ControlOf(log); !known {
+		return end, false
+	}
+	n := t.limitOfID(log)
+	return n.top, n.top != control.Unlimited
+}
+
+// limitOfID is limitOf of a data log that may not be held.
+func (t *Thread) limitOfID(log clock.LogID) *limit {
+	if l := t.logs[log]; l != nil {
+		return t.limitOf(l)
+	}
+	return t.findLimit(log, nil)
+}
+
 // within refuses of a run what cannot count, whatever else arrives: of a device that was
 // removed nobody takes more than who removed it had seen.
 func (t *Thread) within(v *verifiedRun) *Rejection {
-	l := t.logs[v.Log]
-	var n *limit
-	if l != nil {
-		n = t.limitOf(l)
-	} else {
-		n = t.findLimit(v.Log, nil)
-	}
+	n := t.limitOfID(v.Log)
 	i := slices.IndexFunc(v.Records, func(r verify.Record) bool { return r.ID.Seq > n.top.Seq })
 	if i < 0 {
 		return nil

@@ -10,6 +10,7 @@ package tipset
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -82,6 +83,33 @@ func (s Set) Above(floors map[clock.LogID]clock.RecordID) Set {
 			if tip.Seq > floors[log].Seq {
 				out[log] = append(out[log], tip)
 			}
+		}
+	}
+	return out
+}
+
+// Until returns the tips, those that mine has not and that are beyond the end of their log
+// put back to it: what comes after it is taken by nobody who knows why. A log whose end has
+// position 0 is left out; end reports false for one that has none.
+func (s Set) Until(mine Set, end func(clock.LogID) (clock.RecordID, bool)) Set {
+	out, copied := s, false
+	for log, tips := range s {
+		if !slices.ContainsFunc(tips, func(t clock.RecordID) bool { return !slices.Contains(mine[log], t) }) {
+			continue
+		}
+		e, ends := end(log)
+		if !ends || !slices.ContainsFunc(tips, func(t clock.RecordID) bool { return t.Seq > e.Seq }) {
+			continue
+		}
+		if !copied {
+			out, copied = maps.Clone(s), true
+		}
+		kept := slices.DeleteFunc(slices.Clone(tips), func(t clock.RecordID) bool { return t.Seq > e.Seq })
+		if e.Seq > 0 && !slices.Contains(kept, e) {
+			kept = append(kept, e)
+		}
+		if out[log] = kept; len(kept) == 0 {
+			delete(out, log)
 		}
 	}
 	return out

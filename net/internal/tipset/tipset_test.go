@@ -84,3 +84,21 @@ func TestVectors(t *testing.T) {
 		Name: "digest", Bytes: got[:], Gives: vectors.Gives{"tips": []clock.RecordID{b, a}},
 	})
 }
+
+// What a peer has beyond the end of a log, of which it has not heard, is not lacking here.
+func TestUntil(t *testing.T) {
+	theirs := Of([]clock.RecordID{tip(1, 9, 1), tip(2, 5, 1), tip(3, 4, 1), tip(4, 2, 1)})
+	mine := Of([]clock.RecordID{tip(1, 3, 7), tip(3, 4, 1), tip(4, 1, 1)})
+	ends := map[clock.LogID]clock.RecordID{{1}: tip(1, 3, 7), {2}: {}, {3}: {}}
+	end := func(log clock.LogID) (clock.RecordID, bool) { e, ok := ends[log]; return e, ok }
+	got := theirs.Until(mine, end)
+	if n := Lacking(got, mine); n != 1 {
+		t.Errorf("%d lack here, want the one of the log without an end", n)
+	}
+	if n := Lacking(mine, got); n != 0 {
+		t.Errorf("%d lack there", n)
+	}
+	if len(theirs) != 4 || len(got[clock.LogID{2}]) != 0 || len(got[clock.LogID{3}]) != 1 {
+		t.Errorf("got %v of %v", got, theirs)
+	}
+}
