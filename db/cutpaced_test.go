@@ -125,6 +125,9 @@ func cutWhile(ctx context.Context, x *replica.Replica, cut fold.Cut, writes []lo
 func cutOrEnd(ctx context.Context, rt *rapid.T, s *tight, j *dbtest.Journal, x *replica.Replica, open func() (*replica.Replica, error), cut fold.Cut, writes []localWrite) (_ *replica.Replica, es []journal.Entry, whole bool) {
 	s.limit(rapid.IntRange(-1, 40).Draw(rt, "commits"))
 	err := cutWhile(ctx, x, cut, writes)
+	if err == nil { // and what it causes
+		err = x.Settle(ctx)
+	}
 	s.limit(-1)
 	if whole = err == nil; !whole {
 		if !errors.Is(err, errEnd) {
@@ -136,7 +139,7 @@ func cutOrEnd(ctx context.Context, rt *rapid.T, s *tight, j *dbtest.Journal, x *
 		if x, err = open(); err != nil {
 			rt.Fatal(err)
 		}
-		if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut)); err != nil {
+		if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut), x.Settle(ctx)); err != nil {
 			rt.Fatal(err)
 		}
 	}

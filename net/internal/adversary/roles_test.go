@@ -315,6 +315,7 @@ func adminLeavesOut(t *testing.T) string {
 		eventually(t, "it is back, with what it wrote", func() bool { return isMember(t, o, n.Device()) && has(t, o, "of n") })
 		happened = "It waited, listed, and what it had written was void; the owner admitted it, and it was back with all of it."
 	}
+	eventually(t, "it has heard", func() bool { return isMember(t, n, n.Device()) })
 	insert(t, n, "after")
 	eventually(t, "it writes on", func() bool { return has(t, o, "after") })
 	return happened

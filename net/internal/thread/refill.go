@@ -3,7 +3,6 @@ package thread
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -62,16 +61,20 @@ func (t *Thread) refill(ctx context.Context, old logstore.Table) (Refilled, erro
 	if err != nil {
 		return out, err
 	}
-	for _, kind := range []format.LogKind{format.KindControl, format.KindSnapshot, format.KindData} {
-		for log, raw := range descriptors {
-			d, err := format.DecodeDescriptor(raw)
-			if err != nil || d.Kind != kind {
-				continue
-			}
-			if err := t.refillLog(ctx, snap, old, log, raw, &out); err != nil {
-				return out, err
-			}
+	out.Left, err = old.EachRun(ctx, snap, t.id, func(run format.Run) (left int, err error) {
+		got, err := t.Ingest(ctx, run)
+		var rejection *Rejection
+		if err != nil && !errors.As(err, &rejection) {
+			return 0, err
 		}
+		out.Records += int64(got.Stored)
+		if rejection != nil {
+			left = len(run.Records) - got.Stored - got.Held
+		}
+		return left, nil
+	})
+	if err != nil {
+		return out, err
 	}
 	for log, tip := range tips {
 		if raw, ok := descriptors[log]; !ok {
@@ -95,48 +98,6 @@ func (t *Thread) reached(id clock.LogID) (seq uint64) {
 		}
 	}
 	return max(seq, t.cuts.floor(id).Seq)
-}
-
-// refillLog takes in the records of one log, a run up to each signed position. Of a
-// forked log the branches are told apart by the previous hashes.
-func (t *Thread) refillLog(ctx context.Context, r store.Reader, old logstore.Table, log uint32, descriptor []byte, out *Refilled) error {
-	lines := map[clock.Hash][]format.Record{} // records that no signed one covers yet, by the hash of the last
-	err := old.EachRecord(r, log, func(_, v []byte) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		s, err := format.DecodeStored(slices.Clone(v))
-		if err != nil {
-			out.Left++
-			return nil
-		}
-		h, err := format.DecodeHeader(s.Header)
-		if err != nil {
-			out.Left++
-			return nil
-		}
-		line := append(slices.Clip(lines[h.Prev]), s.Record)
-		delete(lines, h.Prev)
-		hash := format.RecordHash(t.id, s.Header)
-		if !s.Signed {
-			lines[hash] = line
-			return nil
-		}
-		got, err := t.Ingest(ctx, format.Run{Descriptor: descriptor, Records: line, Signature: s.Signature})
-		var rejection *Rejection
-		if err != nil && !errors.As(err, &rejection) {
-			return err
-		}
-		out.Records += int64(got.Stored)
-		if rejection != nil {
-			out.Left += int64(len(line) - got.Stored - got.Held)
-		}
-		return nil
-	})
-	for _, line := range lines {
-		out.Left += int64(len(line))
-	}
-	return err
 }
 
 // forget deletes rows, in several transactions.
