@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen vectors clean manual install dist site
+.PHONY: help all build wasm demo test race slow adversary lint fmt check fuzz stress soak bench bench-peers cover gen vectors clean manual install dist site
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -46,16 +46,19 @@ test: ## run the tests
 	@echo "Running the tests: some five minutes on two cores, after the first time, when all is compiled. Packages are listed as they end."
 	go test -shuffle=on -timeout 10m ./...
 
-# Packages that start no goroutine and share nothing, and the model: the detector would only make them slow. Of the
+# Packages that start no goroutine and share nothing, the model, and attacks on whole nodes: the detector would only make them slow. Of the
 # command line's stories those with several nodes; the others do the same to one.
-RACE_NOT     := internal/model|internal/store/engines|db/internal/(expr|keyspace|lthash|number|payload|pipeline|query|rules|schema|text|update|value)|net/internal/(control|format|tipset|wire)|cmd/weft
+RACE_NOT     := internal/model|net/internal/adversary|internal/store/engines|db/internal/(expr|keyspace|lthash|number|payload|pipeline|query|rules|schema|text|update|value)|net/internal/(control|format|tipset|wire)|cmd/weft
 RACE_STORIES := blobs|compact|import|leaves|lostphone|relay
 race: ## run the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout $(RACETIME) $$(go list ./... | grep -vE '/($(RACE_NOT))$$')
 	CGO_ENABLED=1 go test -race -run '^TestScripts$$/^($(RACE_STORIES))$$' -timeout $(RACETIME) -v ./cmd/weft | grep -E '^ +--- |^(ok|FAIL|panic)|testscript'
 
 slow: ## run the long suites: 100 kills, many random histories
-	go test -tags slow -run 'Slow' -timeout 15m -v ./... | grep -E '^(---|ok|FAIL|PASS|panic)|_test.go:'
+	go test -tags slow -run 'Slow' -timeout 15m -v $$(go list ./... | grep -v /adversary$$) | grep -E '^(---|ok|FAIL|PASS|panic)|_test.go:'
+
+adversary: ## attack whole nodes at full size: 10,000 joins, 15,000 logs, 400 MB (not in CI)
+	go test -tags slow -run '^TestSlowAdversary$$' -timeout 60m -v ./net/internal/adversary
 
 lint: $(LINT) ## vet, golangci-lint with the import arrows
 	go vet ./...
