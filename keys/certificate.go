@@ -119,26 +119,31 @@ func (c *Certificate) Encode() ([]byte, error) { return codec.Encode(c.wire()), 
 // DecodeCertificate decodes what [Certificate.Encode] gives, and nothing else.
 // It does not check the signature or the time: see [Certificate.Verify].
 func DecodeCertificate(b []byte) (*Certificate, error) {
-	var w certificateWire
-	if err := codec.DecodeVersioned(b, MaxCertificateSize, "certificate", &w); err != nil {
+	c, err := decodeCertificate(b)
+	if err != nil {
 		return nil, err
 	}
-	return w.certificate()
+	return c, c.check()
 }
 
 // DecodeKeptCertificate is [DecodeCertificate] for what that has taken before, such as what a
 // store holds: it does not look again whether the keys are points that nobody else can sign
 // for, which takes most of the time.
 func DecodeKeptCertificate(b []byte) (*Certificate, error) {
-	var w certificateWire
-	if err := codec.DecodeVersioned(b, MaxCertificateSize, "certificate", &w); err != nil {
-		return nil, err
-	}
-	c, err := w.kept()
+	c, err := decodeCertificate(b)
 	if err != nil {
 		return nil, err
 	}
 	return c, checkTimesAndName("certificate", c.Issued, c.Expires, c.Name)
+}
+
+// decodeCertificate is DecodeCertificate without what check looks at.
+func decodeCertificate(b []byte) (*Certificate, error) {
+	var w certificateWire
+	if err := codec.DecodeVersioned(b, MaxCertificateSize, "certificate", &w); err != nil {
+		return nil, err
+	}
+	return w.kept()
 }
 
 // Verify checks the signature and that the certificate is valid at now. It

@@ -1,8 +1,6 @@
 package net
 
 import (
-	"maps"
-
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
@@ -85,9 +83,10 @@ func (s *share) refreshMembers() {
 	defer s.counting.Unlock()
 	now := map[keys.PublicKey]bool{}
 	for _, m := range s.thread.Members() {
-		now[m.Device] = !m.Expired(h.now())
+		if !m.Expired(h.now()) {
+			now[m.Device] = true
+		}
 	}
-	maps.DeleteFunc(now, func(_ keys.PublicKey, valid bool) bool { return !valid })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.gone {

@@ -36,8 +36,8 @@ func firstClaim(g *format.Genesis) *claim {
 	return claimOf(g.Certificate)
 }
 
-// decodeClaim is that of a device record, or of what begins a log; its signature is not
-// looked at.
+// decodeClaim is that of the device that a device record adds; its signature is not looked
+// at.
 func decodeClaim(p *format.Control) (*claim, error) {
 	if p.Delegated {
 		d, err := keys.DecodeDelegation(p.Certificate)

@@ -69,11 +69,8 @@ func (l *threadLog) tips() (ids []clock.RecordID) {
 	return ids
 }
 
-// findLimit is limitOf of a log that may not be held, in which case l is nil.
+// findLimit is limitOf of a log that is not plain, and may not be held, in which case l is nil.
 func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
-	if t.graph.Plain(log) {
-		return unlimited
-	}
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
@@ -200,6 +197,9 @@ func (t *Thread) End(log clock.LogID) (end clock.RecordID, ok bool) {
 func (t *Thread) limitOfID(log clock.LogID) *limit {
 	if l := t.logs[log]; l != nil {
 		return t.limitOf(l)
+	}
+	if t.graph.Plain(log) {
+		return unlimited
 	}
 	return t.findLimit(log, nil)
 }
