@@ -487,7 +487,7 @@ func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
 		return err
 	}
 	if len(blobs) == 0 {
-		return ErrNoBlob
+		return fault.Of(ErrNoBlob, "no connected peer holds blob %x", id[:])
 	}
 	return l.share.thread.PutSealedBlobs(ctx, blobs)
 }
