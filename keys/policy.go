@@ -17,15 +17,20 @@ const (
 	ActionFetchMessages Action = "inbox.fetch"      // fetch and acknowledge one's own messages
 	ActionPin           Action = "pin.add"          // have blocks stored and served
 	ActionReadBlocks    Action = "pin.read"         // fetch blocks
+	ActionCreate        Action = "db.create"        // make a database that this node reads, in the caller's space
+	ActionRead          Action = "db.read"          // read the documents and files of one
+	ActionWrite         Action = "db.write"         // write them
+	ActionRemove        Action = "db.remove"        // delete one
 	ActionManageKeys    Action = "account.keys"     // make, list and revoke the account's keys
 	ActionReadUsage     Action = "account.usage"    // see what is counted against the account
 	ActionAdminister    Action = "node.administer"  // the node itself: local requests only
 )
 
-func actions() []Action {
+// Actions returns every action.
+func Actions() []Action {
 	return []Action{
-		ActionReplicate, ActionReadThread, ActionSendMessage, ActionFetchMessages, ActionPin,
-		ActionReadBlocks, ActionManageKeys, ActionReadUsage, ActionAdminister,
+		ActionReplicate, ActionReadThread, ActionSendMessage, ActionFetchMessages, ActionPin, ActionReadBlocks,
+		ActionCreate, ActionRead, ActionWrite, ActionRemove, ActionManageKeys, ActionReadUsage, ActionAdminister,
 	}
 }
 
@@ -62,6 +67,7 @@ type Request struct {
 	Audience   PublicKey // this node's device signing key
 	Peer       PublicKey // the authenticated peer's device signing key
 	Credential *Credential
+	Session    *Session // of a token that the caller found; instead of a credential and a peer
 	Action     Action
 	Resource   Resource
 	// Local says that the request carries the node's administrator token, which the
@@ -84,11 +90,14 @@ type Decision struct {
 // Refusal means that the key store failed; the request is not permitted either.
 // Long-lived streams ask again when a key is revoked and at Decision.Expires.
 func (p *Policy) Decide(r Request) (Decision, error) {
-	if !slices.Contains(actions(), r.Action) {
+	if !slices.Contains(Actions(), r.Action) {
 		return Decision{}, refuse(CodePermissionDenied, "This node does not know the action that was asked for: use a release that both peers share.")
 	}
 	if r.Local {
 		return Decision{User: p.Admin, Account: p.Admin, Local: true}, nil
+	}
+	if r.Session != nil {
+		return p.decideSession(r)
 	}
 	if r.Credential == nil || r.Credential.Grant == nil || r.Credential.Certificate == nil {
 		return Decision{}, refuse(CodeNoCredential, "This peer accepts data only with an API key: add the relay with a key and its secret.")
@@ -133,14 +142,29 @@ func (p *Policy) checkKey(now time.Time, g *Grant) (*APIKey, error) {
 	if g.Signed && !signed {
 		return nil, refuse(CodeBadSignature, "The grant is not signed by the key that it names: check the key's secret.")
 	}
+	key, err := p.keyInForce(now, g.Key)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case key.Signing && !g.Signed:
+		return nil, refuse(CodeBadSignature, "The API key needs signed grants and this one is not signed: give the key's secret.")
+	case !key.Signing && g.Signed:
+		return nil, refuse(CodeBadSignature, "The API key is a non-signing key and this grant is signed: leave the secret out.")
+	}
+	return key, nil
+}
+
+// keyInForce looks a key up: what was found before tells nothing of now.
+func (p *Policy) keyInForce(now time.Time, public PublicKey) (*APIKey, error) {
 	var key *APIKey
 	if p.Keys != nil {
 		var err error
-		if key, err = p.Keys.APIKey(g.Key); err != nil {
+		if key, err = p.Keys.APIKey(public); err != nil {
 			return nil, fmt.Errorf("look up API key: %w", err)
 		}
 	}
-	if key == nil || key.Public != g.Key {
+	if key == nil || key.Public != public {
 		return nil, refuse(CodeKeyUnknown, "This peer does not know the API key: check the key, and that it was made on this relay.")
 	}
 	if err := key.check(); err != nil {
@@ -151,30 +175,36 @@ func (p *Policy) checkKey(now time.Time, g *Grant) (*APIKey, error) {
 		return nil, refuse(CodeKeyRevoked, "The API key was revoked at "+key.Revoked.String()+": ask its owner for another; your data stays yours.")
 	case key.Expires != 0 && !now.Before(key.Expires.Time()):
 		return nil, refuse(CodeKeyExpired, "The API key expired at "+key.Expires.String()+": ask its owner for another; your data stays yours.")
-	case key.Signing && !g.Signed:
-		return nil, refuse(CodeBadSignature, "The API key needs signed grants and this one is not signed: give the key's secret.")
-	case !key.Signing && g.Signed:
-		return nil, refuse(CodeBadSignature, "The API key is a non-signing key and this grant is signed: leave the secret out.")
 	}
 	return key, nil
 }
 
 // checkGrant settles that the grant holds now, here, and for the action.
 func checkGrant(r Request, g *Grant, key *APIKey) error {
-	if err := g.check(); err != nil { // a grant that was not decoded, but made by hand
-		return refuse(CodeBadSignature, "The grant is malformed: ask for another.")
+	if err := g.holds(r.Now, r.Audience); err != nil {
+		return err
 	}
 	switch {
-	case g.Issued.Time().After(r.Now.Add(maxSkew)):
-		return refuse(CodeCredentialNotYetValid, "The grant begins at "+g.Issued.String()+": set the clocks right.")
-	case !r.Now.Before(g.Expires.Time()):
-		return refuse(CodeCredentialExpired, "The grant expired at "+g.Expires.String()+": ask for a new one.")
-	case g.Audience != AnyAudience() && (g.Audience != r.Audience || r.Audience.IsZero()):
-		return refuse(CodeWrongAudience, "The grant is for another peer than this one: ask for a grant for this relay.")
 	case !permits(g.Scopes, r.Action):
 		return refuse(CodeWrongScope, "The grant does not include "+string(r.Action)+": ask for one that does.")
 	case !permits(key.Scopes, r.Action):
 		return refuse(CodeWrongScope, "The API key does not include "+string(r.Action)+": make a key with that scope.")
+	}
+	return nil
+}
+
+// holds settles that a grant, whose signature was checked, holds now and here.
+func (g *Grant) holds(now time.Time, audience PublicKey) error {
+	if err := g.check(); err != nil { // a grant that was not decoded, but made by hand
+		return refuse(CodeBadSignature, "The grant is malformed: ask for another.")
+	}
+	switch {
+	case g.Issued.Time().After(now.Add(maxSkew)):
+		return refuse(CodeCredentialNotYetValid, "The grant begins at "+g.Issued.String()+": set the clocks right.")
+	case !now.Before(g.Expires.Time()):
+		return refuse(CodeCredentialExpired, "The grant expired at "+g.Expires.String()+": ask for a new one.")
+	case g.Audience != AnyAudience() && (g.Audience != audience || audience.IsZero()):
+		return refuse(CodeWrongAudience, "The grant is for another peer than this one: ask for a grant for this relay.")
 	}
 	return nil
 }

@@ -42,10 +42,7 @@ func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 
 // checkScope refuses a scope that permits nothing.
 func checkScope(s keys.Scope) error {
-	known := []keys.Action{
-		keys.ActionReplicate, keys.ActionReadThread, keys.ActionSendMessage, keys.ActionFetchMessages,
-		keys.ActionPin, keys.ActionReadBlocks, keys.ActionManageKeys, keys.ActionReadUsage,
-	}
+	known := slices.DeleteFunc(keys.Actions(), func(a keys.Action) bool { return a == keys.ActionAdminister })
 	if slices.ContainsFunc(known, s.Permits) {
 		return nil
 	}
