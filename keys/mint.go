@@ -201,4 +201,6 @@ func DecodeMint(b []byte) (*Mint, error) {
 }
 
 // verify reports whether the subject has signed the mint.
-func (m *Mint) verify() bool { return Verify(m.Subject, DomainMint, m.Signature, codec.Encode(m.body())) }
+func (m *Mint) verify() bool {
+	return Verify(m.Subject, DomainMint, m.Signature, codec.Encode(m.body()))
+}
