@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An Action is what a request wants to do. Its word before the dot is its area.
@@ -37,7 +39,9 @@ func Actions() []Action {
 // KeyStore finds API keys.
 type KeyStore interface {
 	// APIKey returns the key with the given public key, revoked ones too, or nil if
-	// there is none. An error means that the store could not tell.
+	// there is none; a key is one that [NewAPIKey] made or [DecodeAPIKey] read. It is asked for
+	// each decision, and must answer by what holds now. An error means that the store could not
+	// tell.
 	APIKey(public PublicKey) (*APIKey, error)
 }
 
@@ -167,10 +171,9 @@ func (p *Policy) keyInForce(now time.Time, public PublicKey) (*APIKey, error) {
 	if key == nil || key.Public != public {
 		return nil, refuse(CodeKeyUnknown, "This peer does not know the API key: check the key, and that it was made on this relay.")
 	}
-	if err := key.check(); err != nil {
-		return nil, fmt.Errorf("stored API key: %w", err)
-	}
 	switch {
+	case key.Kind != KindAccount && key.Kind != KindUser:
+		return nil, fault.Of(ErrMalformed, "a stored API key cannot be of kind %v", key.Kind)
 	case key.Revoked != 0:
 		return nil, refuse(CodeKeyRevoked, "The API key was revoked at "+key.Revoked.String()+": ask its owner for another; your data stays yours.")
 	case key.Expires != 0 && !now.Before(key.Expires.Time()):
