@@ -69,7 +69,7 @@ func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
 	return k, err
 }
 
-// RevokeKey revokes an API key for good and ends what peers are doing by it.
+// RevokeKey revokes an API key for good and ends what peers and remote callers are doing by it.
 func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
 	k, err := n.apiKeys.Revoke(public, time.Now())
 	if err == nil && k == nil {
@@ -77,6 +77,7 @@ func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
 	}
 	if err == nil {
 		n.host.Recheck()
+		n.sessions.EndKey(public, &keys.Refusal{Code: keys.CodeKeyRevoked, Message: "The API key was revoked at " + k.Revoked.String() + ": ask its owner for another; your data stays yours."})
 	}
 	return k, err
 }
