@@ -288,7 +288,7 @@ func TestAccess(t *testing.T) {
 		{"key as token", false, always(bearer(account.Key()))},
 	}
 	var text strings.Builder
-	text.WriteString("# Access\n\nEvery call of the API by every kind of caller, as it was answered: `·` it was served, or refused for\nits arguments, which were none; a sign is the kind of a refusal. Callers are at the remote listener of\na [hub](design/hub.md) but where it says local. The table is written by\n`WEFT_UPDATE=1 go test ./node/rpc -run '^TestAccess$'`, which has each call answered.\n\n")
+	text.WriteString("# Access\n\nEvery call of the API by every kind of caller, as it was answered: `·` it was served, or refused for\nits arguments, which were none; a sign is the kind of a refusal. Callers are at the remote listener\nof a [hub](design/hub.md) but where it says local. The table is written by\n`WEFT_UPDATE=1 go test ./node/rpc -run '^TestAccess$'`, which has each call answered.\n\n")
 	signs := map[string]string{"": "·", "permission_denied": "–", "no_credential": "?", "credential_expired": "t", "wrong_scope": "s", "bad_signature": "x"}
 	for _, kind := range slices.Sorted(maps.Keys(signs)) {
 		if kind != "" {
