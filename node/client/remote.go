@@ -180,7 +180,7 @@ func (t *remoteTransport) fresh(ctx context.Context, refused string) (string, ti
 	}
 	life := m.Msg.GetExpires().AsTime().Sub(m.Msg.GetTime().AsTime())
 	t.token, t.until = m.Msg.GetToken(), began.Add(life-min(early, life/4))
-	if t.ahead = m.Msg.GetTime().AsTime().Sub(time.Now()); t.ahead.Abs() < time.Second {
+	if t.ahead = time.Until(m.Msg.GetTime().AsTime()); t.ahead.Abs() < time.Second {
 		t.ahead = 0 // as far as can be told
 	}
 	return t.token, t.ahead, nil

@@ -209,8 +209,13 @@ func TestRemoteTrust(t *testing.T) {
 		}
 	}
 	for _, o := range []RemoteOptions{
-		{URL: "http://hub.example", Secret: secret}, {URL: "hub.example", Secret: secret}, {URL: "https://u@hub.example", Secret: secret},
-		{URL: "https://hub.example/path", Secret: secret}, {URL: at}, {URL: at, Secret: secret, User: keys.NewIdentity()}, {URL: at, User: keys.NewIdentity()},
+		{URL: "http://hub.example", Secret: secret},
+		{URL: "hub.example", Secret: secret},
+		{URL: "https://u@hub.example", Secret: secret},
+		{URL: "https://hub.example/path", Secret: secret},
+		{URL: at},
+		{URL: at, Secret: secret, User: keys.NewIdentity()},
+		{URL: at, User: keys.NewIdentity()},
 	} {
 		if _, err := OpenRemote(o); err == nil {
 			t.Errorf("%+v is a hub", o)

@@ -570,7 +570,10 @@ func TestRunReads(t *testing.T) {
 // What of the options is not safe is refused before anything listens.
 func TestRemoteOptions(t *testing.T) {
 	for _, o := range []rpc.RemoteOptions{
-		{Addr: "0.0.0.0:4602"}, {Addr: ":4602"}, {Addr: "hub.example:4602"}, {Addr: "127.0.0.1"},
+		{Addr: "0.0.0.0:4602"},
+		{Addr: ":4602"},
+		{Addr: "hub.example:4602"},
+		{Addr: "127.0.0.1"},
 		{Addr: "0.0.0.0:4602", TLS: emptyTLS()},
 		{Addr: "0.0.0.0:4602", TLS: emptyTLS(), PublicURL: address(t, "http://hub.example")},
 		{Addr: "127.0.0.1:4602", PublicURL: address(t, "https://hub.example/path")},
