@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/verify"
 )
 
@@ -43,7 +44,7 @@ var unlimited = &limit{top: control.Unlimited}
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
 // limitOf returns what does not count of a log that is held; mu is held.
-func (t *Thread) limitOf(l *threadLog) *limit {
+func (t *Thread) limitOf(l *held.Log) *limit {
 	if l.Desc.Kind == format.KindControl {
 		return unlimited
 	}
@@ -52,7 +53,7 @@ func (t *Thread) limitOf(l *threadLog) *limit {
 		return unlimited
 	}
 	was := t.limits[l.ID]
-	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
+	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.Tips())) {
 		return was
 	}
 	now := t.findLimit(l.ID, l)
@@ -61,16 +62,8 @@ func (t *Thread) limitOf(l *threadLog) *limit {
 	return now
 }
 
-// tips returns the ends of the branches.
-func (l *threadLog) tips() (ids []clock.RecordID) {
-	for _, b := range l.branches {
-		ids = append(ids, b.Tip)
-	}
-	return ids
-}
-
 // findLimit is limitOf of a log that is not plain, and may not be held, in which case l is nil.
-func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
+func (t *Thread) findLimit(log clock.LogID, l *held.Log) *limit {
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
@@ -87,10 +80,10 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 		return &limit{void: clock.VoidAll()}
 	}
 	n := &limit{top: control.Top(rights)}
-	if l == nil || len(l.branches) == 0 {
+	if l == nil || len(l.Branches) == 0 {
 		return n
 	}
-	n.refind, n.tips, n.rights, n.single = true, l.tips(), rights, l.forked() || t.graph.Split(log)
+	n.refind, n.tips, n.rights, n.single = true, l.Tips(), rights, l.Forked() || t.graph.Split(log)
 	if was := t.limits[log]; was != nil && was.same(n) {
 		n.void, n.by, n.ruling = was.void, was.by, was.ruling // most control records say nothing of it
 		return n
@@ -124,7 +117,7 @@ func (l *limit) same(o *limit) bool {
 // A limitFinder reads which records of a log come before the heads that others have seen.
 type limitFinder struct {
 	t   *Thread
-	l   *threadLog
+	l   *held.Log
 	r   store.Reader
 	err error
 }
@@ -132,12 +125,12 @@ type limitFinder struct {
 // upTo returns the position of the last head that is held, of a log that is not forked:
 // what is before that precedes it.
 func (f *limitFinder) upTo(heads []clock.RecordID) (seq uint64) {
-	b := f.l.branches[0]
+	b := f.l.Branches[0]
 	for _, h := range heads {
 		if h.Seq <= seq || h.Seq > b.Tip.Seq {
 			continue
 		}
-		if h.Seq <= f.l.start() || h == b.Tip || f.held(h) {
+		if h.Seq <= f.l.Start() || h == b.Tip || f.held(h) {
 			seq = h.Seq
 		}
 	}
@@ -162,9 +155,12 @@ func (f *limitFinder) defines(r *control.Right, seq uint64) bool {
 // paths reads the records of each branch: of a log that its device forked, or whose control
 // log has two first records.
 func (f *limitFinder) paths() (paths [][]control.Written) {
-	for _, b := range f.l.branches {
+	for _, b := range f.l.Branches {
+		if b.Void {
+			continue
+		}
 		var path []control.Written
-		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
+		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, b.From.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 			h, err := format.DecodeHeader(s.Header)
 			if err == nil {
 				path = append(path, control.Written{ID: id, Control: h.Control})

@@ -5,6 +5,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 )
 
 // Has reports whether a record is held.
@@ -12,7 +13,7 @@ func (t *Thread) Has(id clock.RecordID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.logs[id.Log]
-	if id.Seq <= t.cuts.floor(id.Log).Seq {
+	if f := t.cuts.floors[id.Log]; id.Seq <= f.Lowest() || f.Has(id) {
 		return true
 	}
 	if l == nil {
@@ -24,12 +25,12 @@ func (t *Thread) Has(id clock.RecordID) bool {
 }
 
 // held is has, with the log at hand; mu is held.
-func (t *Thread) held(r store.Reader, l *threadLog, id clock.RecordID) bool {
-	if id.Seq <= l.start() {
+func (t *Thread) held(r store.Reader, l *held.Log, id clock.RecordID) bool {
+	if id.Seq <= l.Start() {
 		return true
 	}
 	var top uint64
-	for _, b := range l.branches {
+	for _, b := range l.Branches {
 		if b.Tip == id {
 			return true
 		}
