@@ -1,8 +1,6 @@
 package control
 
 import (
-	"slices"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
@@ -48,15 +46,3 @@ type Checkpoint struct {
 
 // Follows reports whether a checkpoint has seen another.
 func (s *State) Follows(c, o *Checkpoint) bool { return c != o && s.g.saw(c.by, o.by) }
-
-// CoveredBy returns a checkpoint of which id is a head, in force or not; nil if there is none.
-func (s *State) CoveredBy(id clock.RecordID) *Checkpoint {
-	i := slices.IndexFunc(s.Checkpoints, func(c *Checkpoint) bool { return slices.Contains(c.Heads, id) })
-	if i < 0 {
-		return nil
-	}
-	return s.Checkpoints[i]
-}
-
-// Covers reports whether id is the head of a checkpoint, in force or not.
-func (s *State) Covers(id clock.RecordID) bool { return s.CoveredBy(id) != nil }

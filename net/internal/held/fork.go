@@ -76,6 +76,37 @@ func (l *Log) BranchOf(rows logstore.Table, r store.Reader, id clock.RecordID) (
 	return nil, fault.Of(format.ErrNotFound, "record %s is on no branch", id)
 }
 
+// LineOf returns the branch that a tip which was given out is of.
+func (l *Log) LineOf(rows logstore.Table, r store.Reader, tip clock.RecordID) (*Branch, error) {
+	for _, b := range l.Branches {
+		if b.Sent == tip || b.Tip == tip || b.Flushed == tip {
+			return b, nil
+		}
+	}
+	return l.BranchOf(rows, r, tip)
+}
+
+// SignedUpTo returns the last signed position of a branch up to id, which is held on it or
+// else there is none.
+func (l *Log) SignedUpTo(rows logstore.Table, s store.Store, b *Branch, id clock.RecordID) clock.RecordID {
+	if !b.Counts(id.Seq) {
+		return clock.RecordID{}
+	}
+	snap := s.Snapshot()
+	defer snap.Release()
+	if on, err := l.BranchOf(rows, snap, id); err != nil || on != b {
+		return clock.RecordID{}
+	}
+	if _, err := rows.Record(snap, l.Num, id); err != nil {
+		return clock.RecordID{}
+	}
+	at, err := rows.SignedBefore(snap, l.Num, &b.Branch, id)
+	if err != nil || !b.Counts(at.Seq) {
+		return clock.RecordID{}
+	}
+	return at
+}
+
 // Common returns a position up to which the branch that ends in tip is the same as some of
 // what ends in cs, as far as that is known without reading either: that of one of cs, if no
 // other record is held there, and else the first at which the log forks. Of each position it

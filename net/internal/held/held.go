@@ -6,6 +6,7 @@
 //	Place              what of a log counts, once a floor is there
 //	BranchOf, Common   which branch a record is on; what two branches share
 //	Forks              the proofs
+//	Seen               which records come before what others have seen
 package held
 
 import (

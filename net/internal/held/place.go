@@ -11,14 +11,14 @@ import (
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
-// Place finds what of a log counts above a floor, which may be none. named reports whether a
-// record is a head of any checkpoint: a branch that begins after one may have nothing before
-// it. Of a log that its device forked it reads what lies above the lowest head, unless every
+// Place finds what of a log counts above a floor, which may be none. ahead reports whether a
+// record is a head of a checkpoint that is not in force yet: a branch that begins after one may
+// have nothing before it. Of a log that its device forked it reads what lies above the lowest head, unless every
 // branch ends in a head.
-func (l *Log) Place(rows logstore.Table, r store.Reader, f floor.Floor, named func(clock.RecordID) bool) error {
+func (l *Log) Place(rows logstore.Table, r store.Reader, f floor.Floor, ahead func(clock.RecordID) bool) error {
 	l.Floor, l.Kept, l.Beside = f, nil, nil
 	if len(f) == 0 {
-		return l.root(rows, r, named)
+		return l.root(rows, r, ahead)
 	}
 	ends := true
 	for _, b := range l.Branches {
@@ -29,7 +29,7 @@ func (l *Log) Place(rows logstore.Table, r store.Reader, f floor.Floor, named fu
 		return nil
 	}
 	if !l.Forked() {
-		return l.placeLine(rows, r)
+		return l.placeLine(rows, r, ahead)
 	}
 	out, err := f.Sift(l.Tips(), func(record func(clock.RecordID, clock.Hash) error) error {
 		return rows.EachID(r, &l.Log, f.Lowest()+1, record)
@@ -46,10 +46,10 @@ func (l *Log) Place(rows logstore.Table, r store.Reader, f floor.Floor, named fu
 }
 
 // placeLine is Place of a log that is not forked, as far as it is held.
-func (l *Log) placeLine(rows logstore.Table, r store.Reader) error {
+func (l *Log) placeLine(rows logstore.Table, r store.Reader, ahead func(clock.RecordID) bool) error {
 	b := l.Branches[0]
 	b.From, b.Void = clock.RecordID{}, true
-	if b.Base.Seq >= l.Floor.Top() { // what is before its beginning is not asked for
+	if b.Base.Seq >= l.Floor.Top() && ahead(b.Base) { // of a checkpoint that is not in force
 		b.From, b.Void = b.Base, false
 	}
 	for _, h := range l.Floor {
@@ -86,7 +86,7 @@ func (l *Log) placeLine(rows logstore.Table, r store.Reader) error {
 
 // root finds what is held of a log that has no floor: all of it, or what begins after a head
 // of a checkpoint that is not in force.
-func (l *Log) root(rows logstore.Table, r store.Reader, named func(clock.RecordID) bool) error {
+func (l *Log) root(rows logstore.Table, r store.Reader, ahead func(clock.RecordID) bool) error {
 	if !l.Forked() {
 		for _, b := range l.Branches {
 			b.From, b.Void = b.Base, false
@@ -95,7 +95,7 @@ func (l *Log) root(rows logstore.Table, r store.Reader, named func(clock.RecordI
 	}
 	var roots floor.Floor
 	for _, b := range l.Branches {
-		if b.From, b.Void = (clock.RecordID{}), false; b.Base.Seq > 0 && named(b.Base) && !roots.Has(b.Base) {
+		if b.From, b.Void = (clock.RecordID{}), false; b.Base.Seq > 0 && ahead(b.Base) && !roots.Has(b.Base) {
 			roots = append(roots, b.Base)
 		}
 	}
@@ -169,7 +169,7 @@ const MaxHeads = 16
 
 // Heads returns the heads that a checkpoint which covers everything that is flushed names of
 // the log, sorted; none if that is no more than the floor covers. No head is before another,
-// and heads of the floor are named again where nothing came after them.
+// and heads of the floor are ahead again where nothing came after them.
 func (l *Log) Heads(rows logstore.Table, r store.Reader) ([]clock.RecordID, error) {
 	var heads []clock.RecordID
 	grown := map[clock.RecordID]bool{}

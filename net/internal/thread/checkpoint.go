@@ -77,6 +77,15 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 		return nil, fault.Of(ErrCheckpoint, "history is not cut: %d branches of logs changed, at most %d can", len(c.heads), format.MaxCovered)
 	}
 	slices.SortFunc(c.heads, format.CompareIDs)
+	named := map[clock.LogID][]clock.RecordID{}
+	for _, h := range c.heads {
+		named[h.Log] = append(named[h.Log], h)
+	}
+	for _, old := range t.graph.State().Checkpoints { // one that is not in force may cover more
+		if err := (&format.Checkpoint{Heads: c.heads}).After(old.Checkpoint, named); err != nil {
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: the snapshot of an earlier checkpoint is not here yet")
+		}
+	}
 	return c, nil
 }
 

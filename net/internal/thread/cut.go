@@ -33,7 +33,8 @@ type (
 type cuts struct {
 	floors    floor.Set
 	snapshots map[clock.LogID]Snapshot
-	of        []*control.Checkpoint // that have effect
+	of        []*control.Checkpoint   // that have effect
+	in        map[clock.RecordID]bool // of them those in force
 	inForce   int
 	known     int // control records that were looked at
 	version   int // rises with each change
@@ -89,9 +90,12 @@ func (t *Thread) refreshCuts() {
 	defer snap.Release()
 	// From nothing each time: a checkpoint may come into force before one that was
 	// written earlier, whose snapshot it covers.
-	next := cuts{snapshots: map[clock.LogID]Snapshot{}, of: all, known: t.graph.Len(), version: t.cuts.version + 1}
+	next := cuts{snapshots: map[clock.LogID]Snapshot{}, of: all, in: map[clock.RecordID]bool{}, known: t.graph.Len(), version: t.cuts.version + 1}
 	in := t.inForce(snap, all)
 	next.inForce = len(in)
+	for _, c := range in {
+		next.in[c.ID] = true
+	}
 	next.floors = t.floorsOf(in)
 	if same && next.inForce == t.cuts.inForce {
 		return
@@ -176,9 +180,13 @@ func (t *Thread) wholeUpTo(r store.Reader, c *control.Checkpoint, before floor.S
 // and nothing here holds it: what is before it is not needed. A branch that ends below takes
 // its place if it is the only one, and leads to no other head.
 func (w *ingestTx) afterCut(l *held.Log, prev clock.RecordID) *held.Branch {
-	c := w.t.graph.State().CoveredBy(prev)
-	if c == nil {
-		return nil
+	heads := []clock.RecordID(w.t.cuts.floors[prev.Log])
+	if !slices.Contains(heads, prev) {
+		c := w.t.ahead(prev)
+		if c == nil {
+			return nil
+		}
+		heads = c.Heads
 	}
 	fresh := &held.Branch{Branch: logstore.Branch{Base: prev, Tip: prev, Done: prev}, From: prev}
 	if l == nil || len(l.Branches) == 0 {
@@ -188,7 +196,7 @@ func (w *ingestTx) afterCut(l *held.Log, prev clock.RecordID) *held.Branch {
 		return nil
 	}
 	b := l.Branches[0]
-	if l.Forked() || b.Tip.Seq >= prev.Seq || slices.ContainsFunc(c.Heads, func(h clock.RecordID) bool {
+	if l.Forked() || b.Tip.Seq >= prev.Seq || slices.ContainsFunc(heads, func(h clock.RecordID) bool {
 		return h.Log == l.ID && (h == b.Base || w.t.holds(w.tx, l, h))
 	}) {
 		return fresh
@@ -196,6 +204,17 @@ func (w *ingestTx) afterCut(l *held.Log, prev clock.RecordID) *held.Branch {
 	b.Base, b.Tip, b.Done, b.From, b.Void = prev, prev, prev, prev, false
 	w.dirty[b] = l
 	return b
+}
+
+// ahead returns a checkpoint that has effect and is not in force yet, of which id is a head;
+// nil if there is none. What follows the head may come before the snapshot.
+func (t *Thread) ahead(id clock.RecordID) *control.Checkpoint {
+	for _, c := range t.graph.State().Checkpoints {
+		if !t.cuts.in[c.ID] && slices.Contains(c.Heads, id) {
+			return c
+		}
+	}
+	return nil
 }
 
 // holds reports whether the store has a record.
@@ -210,6 +229,9 @@ func (t *Thread) holds(r store.Reader, l *held.Log, id clock.RecordID) bool {
 func (t *Thread) ownCovered() bool {
 	if t.graph.Checkpoints() == 0 {
 		return true
+	}
+	if slices.ContainsFunc(t.ownData.Branches, func(b *held.Branch) bool { return b.Void }) {
+		return false
 	}
 	all := t.graph.State().Checkpoints
 	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.ID {

@@ -119,7 +119,7 @@ func (t *Thread) loadPending(n int64) error {
 			return false, err
 		}
 		a.signed = s.Signed
-		if a.branch, err = t.branchOf(snap, l, a.ID); err != nil {
+		if a.branch, err = l.BranchOf(t.rows, snap, a.ID); err != nil {
 			return false, err
 		}
 		if _, ok := at[a.branch]; !ok { // the first that is not flushed: the mark is before it

@@ -307,10 +307,8 @@ func (w *ingestTx) follow(l *held.Log, r *verify.Record) (*held.Branch, *Rejecti
 	}
 	prev := clock.RecordID{Log: r.ID.Log, Seq: r.ID.Seq - 1, Hash: r.Header.Prev}
 	f := w.t.cuts.floors[prev.Log]
-	if len(f) == 0 || f.Has(prev) {
-		if b := w.afterCut(l, prev); b != nil {
-			return b, nil, nil
-		}
+	if b := w.afterCut(l, prev); b != nil {
+		return b, nil, nil
 	}
 	beside := func() (*held.Branch, *Rejection, error) {
 		return nil, verify.Refuse(fault.Void, r.ID, "a checkpoint cuts the log, and this is not after one of its heads", nil), nil
@@ -361,7 +359,7 @@ func (w *ingestTx) from(l *held.Log, id clock.RecordID) (clock.RecordID, error) 
 	if !slices.ContainsFunc(l.Branches, func(b *held.Branch) bool { return b.From.Seq > 0 }) {
 		return clock.RecordID{}, nil
 	}
-	b, err := w.t.branchOf(w.tx, l, id)
+	b, err := l.BranchOf(w.t.rows, w.tx, id)
 	if err != nil {
 		return clock.RecordID{}, err
 	}

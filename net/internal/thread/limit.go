@@ -1,12 +1,10 @@
 package thread
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
@@ -90,20 +88,20 @@ func (t *Thread) findLimit(log clock.LogID, l *held.Log) *limit {
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	f := &limitFinder{t: t, l: l, r: snap}
+	f := &held.Seen{Log: l, Rows: t.rows, Reader: snap}
 	if n.single {
-		n.void, n.by = control.Uncovered(rights, f.paths())
+		n.void, n.by = control.Uncovered(rights, f.Paths())
 	} else {
-		n.void = control.UncoveredSpans(rights, f.upTo)
+		n.void = control.UncoveredSpans(rights, f.UpTo)
 	}
 	if len(rights) > 1 || rights[0].Stopped() {
-		n.ruling = f.ruling(rights, n.by)
+		n.ruling = control.Ruling(rights, n.by, f.Defining(rights))
 	}
-	if f.err != nil {
+	if f.Err != nil {
 		if n.single {
 			n.void = clock.VoidAll()
 		}
-		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
+		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.Err)
 	}
 	return n
 }
@@ -112,68 +110,6 @@ func (t *Thread) findLimit(log clock.LogID, l *held.Log) *limit {
 func (l *limit) same(o *limit) bool {
 	return l.refind && l.single == o.single && slices.Equal(l.tips, o.tips) &&
 		slices.EqualFunc(l.rights, o.rights, func(a, b control.Right) bool { return a.Equal(&b) })
-}
-
-// A limitFinder reads which records of a log come before the heads that others have seen.
-type limitFinder struct {
-	t   *Thread
-	l   *held.Log
-	r   store.Reader
-	err error
-}
-
-// upTo returns the position of the last head that is held, of a log that is not forked:
-// what is before that precedes it.
-func (f *limitFinder) upTo(heads []clock.RecordID) (seq uint64) {
-	b := f.l.Branches[0]
-	for _, h := range heads {
-		if h.Seq <= seq || h.Seq > b.Tip.Seq {
-			continue
-		}
-		if h.Seq <= f.l.Start() || h == b.Tip || f.held(h) {
-			seq = h.Seq
-		}
-	}
-	return seq
-}
-
-func (f *limitFinder) held(id clock.RecordID) bool {
-	_, err := f.t.rows.Record(f.r, f.l.Num, id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		f.err = err
-	}
-	return err == nil
-}
-
-// defines reports whether a right covers what defines something at a position of a log that
-// is not forked.
-func (f *limitFinder) defines(r *control.Right, seq uint64) bool {
-	s := r.DefinesSpan(f.upTo)
-	return s.First <= seq && seq <= s.Last
-}
-
-// paths reads the records of each branch: of a log that its device forked, or whose control
-// log has two first records.
-func (f *limitFinder) paths() (paths [][]control.Written) {
-	for _, b := range f.l.Branches {
-		if b.Void {
-			continue
-		}
-		var path []control.Written
-		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, b.From.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
-			h, err := format.DecodeHeader(s.Header)
-			if err == nil {
-				path = append(path, control.Written{ID: id, Control: h.Control})
-			}
-			return err == nil, err
-		})
-		if err != nil {
-			f.err = err
-			return nil
-		}
-		paths = append(paths, path)
-	}
-	return paths
 }
 
 // End returns the last record of a data log that can count, whatever else arrives, of position

@@ -53,23 +53,13 @@ func (t *Thread) installBranch(l *held.Log, next *logstore.Branch) *held.Branch 
 	return b
 }
 
-// branchOf returns the branch that a record is on.
-func (t *Thread) branchOf(r store.Reader, l *held.Log, id clock.RecordID) (*held.Branch, error) {
-	return l.BranchOf(t.rows, r, id)
-}
-
 // placeLogs finds what of the logs counts that some floors say of; mu is held.
 func (t *Thread) placeLogs(r store.Reader, floors floor.Set, logs []*held.Log) error {
-	named := func(id clock.RecordID) bool { return t.graph.State().Covers(id) }
+	ahead := func(id clock.RecordID) bool { return t.ahead(id) != nil }
 	for _, l := range logs {
-		if err := l.Place(t.rows, r, floors[l.ID], named); err != nil {
+		if err := l.Place(t.rows, r, floors[l.ID], ahead); err != nil {
 			return fmt.Errorf("log %s: %w", l.ID.Short(), err)
 		}
 	}
 	return nil
-}
-
-// place finds what of a log counts, after it got another branch or another beginning.
-func (t *Thread) place(r store.Reader, l *held.Log) error {
-	return t.placeLogs(r, t.cuts.floors, []*held.Log{l})
 }

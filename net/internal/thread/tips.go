@@ -5,7 +5,6 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
 )
@@ -39,7 +38,7 @@ func (t *Thread) collect(of func(*held.Branch) clock.RecordID) []clock.RecordID 
 		for _, b := range l.Branches {
 			id := of(b)
 			if top := t.limitOf(l).top; id.Seq > top.Seq {
-				if id = t.signedUpTo(l, b, top); id.Seq == 0 {
+				if id = l.SignedUpTo(t.rows, t.env.store, b, top); id.Seq == 0 {
 					continue
 				}
 			}
@@ -50,27 +49,6 @@ func (t *Thread) collect(of func(*held.Branch) clock.RecordID) []clock.RecordID 
 		slices.SortFunc(ids[first:], format.CompareIDs)
 	}
 	return slices.Compact(ids)
-}
-
-// signedUpTo returns the last signed position of a branch up to id, which is held on it or
-// else there is none; mu is held.
-func (t *Thread) signedUpTo(l *held.Log, b *held.Branch, id clock.RecordID) clock.RecordID {
-	if !b.Counts(id.Seq) {
-		return clock.RecordID{}
-	}
-	snap := t.env.store.Snapshot()
-	defer snap.Release()
-	if on, err := t.branchOf(snap, l, id); err != nil || on != b {
-		return clock.RecordID{}
-	}
-	if _, err := t.rows.Record(snap, l.Num, id); err != nil {
-		return clock.RecordID{}
-	}
-	at, err := t.rows.SignedBefore(snap, l.Num, &b.Branch, id)
-	if err != nil || !b.Counts(at.Seq) {
-		return clock.RecordID{}
-	}
-	return at
 }
 
 // Start returns the position after which a log can be sent.
@@ -99,16 +77,6 @@ func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
 // maxRun is what a run of several records may hold, so that it fits in a frame.
 const maxRun = format.MaxFrame - 16<<10
 
-// lineOf returns the branch that a tip which was given out is of; mu is held.
-func (t *Thread) lineOf(r store.Reader, l *held.Log, tip clock.RecordID) (*held.Branch, error) {
-	for _, b := range l.Branches {
-		if b.Sent == tip || b.Tip == tip || b.Flushed == tip {
-			return b, nil
-		}
-	}
-	return t.branchOf(r, l, tip)
-}
-
 // ReadRun returns the records after `after` on the branch that ends in tip, up to
 // a signed position that is tip or earlier and, if there is one, within maxBytes.
 // A run without records says that there is no such position after `after`.
@@ -122,7 +90,7 @@ func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	forked := l.Forked()
-	b, err := t.lineOf(snap, l, tip)
+	b, err := l.LineOf(t.rows, snap, tip)
 	if err == nil {
 		after = max(after, b.From.Seq)
 	}
