@@ -130,6 +130,9 @@ func (v Void) Has(id RecordID) bool {
 	return has(v.Records, id)
 }
 
+// Below reports whether the record is void by its position, held or not.
+func (v Void) Below(id RecordID) bool { return v.spans(id.Seq) && !has(v.Kept, id) }
+
 // has reports whether a record is among sorted ones.
 func has(sorted []Single, id RecordID) bool {
 	if len(sorted) == 0 {

@@ -185,18 +185,18 @@ func (t Table) OneAt(r store.Reader, log uint32, seq uint64) bool {
 const pruneSome = 4096
 
 // PruneRecords deletes some of the records of a log up to seq that are gone, with their
-// refusals: as many as one transaction takes. It returns how many and their size.
-func (t Table) PruneRecords(r store.Reader, tx store.Tx, log uint32, seq uint64, gone func(seq uint64, hash clock.Hash) bool) (n, size int64, err error) {
+// refusals: as many as one transaction takes. It returns how many.
+func (t Table) PruneRecords(r store.Reader, tx store.Tx, log uint32, seq uint64, gone func(seq uint64, hash clock.Hash) bool) (n int64, err error) {
 	it := r.Iterate(store.Range{Lower: t.seqKey(log, 0), Upper: t.seqKey(log, seq+1)})
 	defer it.Close()
 	for ; it.Valid() && n < pruneSome; it.Next() {
 		v, err := it.Value()
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		s, err := format.DecodeStored(v)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if !gone(SeqOf(it.Key()), format.RecordHash(t.thread, s.Header)) {
 			continue
@@ -205,15 +205,14 @@ func (t Table) PruneRecords(r store.Reader, tx store.Tx, log uint32, seq uint64,
 		if err := tx.Delete(k); errors.Is(err, store.ErrTooBig) {
 			break
 		} else if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if err := tx.Delete(t.refusedKey(k)); err != nil && !errors.Is(err, store.ErrTooBig) {
-			return 0, 0, err
+			return 0, err
 		}
 		n++
-		size += int64(s.Size())
 	}
-	return n, size, it.Err()
+	return n, it.Err()
 }
 
 // Header returns the header of a record that is stored, which is the zero one beside an error.

@@ -19,8 +19,8 @@ import (
 // beginning.
 //
 //	log a: 1 2 3 4 5, floor 3
-//	begins             base of the branch becomes 3; 1 2 3 are still there, and not read
-//	pruneSome          deletes 1 2 3 in transactions, counts with them; a restart goes on here
+//	begins             base of the branch becomes 3; 1 2 3 are still there, not read, not counted
+//	pruneSome          deletes 1 2 3 in transactions; a restart goes on here
 //	pruneArrivals      deletes the chunks of numbers that point only to what is gone
 //
 // Of a log that its device forked each branch begins after its head; one that ends at or below
@@ -120,6 +120,8 @@ func (t *Thread) begins(l *held.Log) (*pruned, error) {
 	l.Branches = slices.DeleteFunc(slices.Clone(l.Branches), func(b *held.Branch) bool {
 		return slices.ContainsFunc(off, func(o logstore.Branch) bool { return o.Num == b.Num })
 	})
+	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && p.has(r.ID.Seq, r.ID.Hash) })
+	t.grew.Ring()
 	return p, nil
 }
 
@@ -140,55 +142,23 @@ func (t *Thread) putBranches(tx *store.Tx, l *held.Log, branches []logstore.Bran
 	return nil
 }
 
-// pruneSome deletes some of what goes of a log.
-func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *pruned) (n int64, err error) {
-	if err := ctx.Err(); err != nil {
+// pruneSome deletes some of what goes of a log. It counts with no branch any more.
+func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *pruned) (int64, error) {
+	if err := errors.Join(ctx.Err(), t.notClosed()); err != nil {
 		return 0, err
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	n, size, err := t.rows.PruneRecords(snap, tx, l.Num, p.top, p.has)
-	if err != nil || n == 0 {
-		return 0, err
+	n, err := t.rows.PruneRecords(snap, tx, l.Num, p.top, p.has)
+	if err == nil && n > 0 {
+		err = tx.Commit()
 	}
-	return n, t.commitPrune(tx, l, p, n, size)
-}
-
-// commitPrune commits one transaction, with the counts that go down by it.
-func (t *Thread) commitPrune(tx store.Tx, l *held.Log, p *pruned, n, size int64) error {
-	t.write.Lock()
-	defer t.write.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return ErrClosed
+	if err != nil {
+		return 0, fmt.Errorf("prune: %w", err)
 	}
-	counts := map[*held.Branch][2]int64{}
-	left := [2]int64{n, size}
-	for _, b := range l.Branches { // whichever they were counted with: the sum is right
-		if left == [2]int64{} {
-			break
-		}
-		took := [2]int64{min(left[0], b.Records), min(left[1], b.Bytes)}
-		next := b.Branch
-		next.Records, next.Bytes = b.Records-took[0], b.Bytes-took[1]
-		left[0], left[1] = left[0]-took[0], left[1]-took[1]
-		if err := t.rows.PutBranch(tx, l.Num, &next); err != nil {
-			return fmt.Errorf("prune: %w", err)
-		}
-		counts[b] = [2]int64{next.Records, next.Bytes}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("prune: %w", err)
-	}
-	for b, c := range counts {
-		b.Records, b.Bytes = c[0], c[1]
-	}
-	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && p.has(r.ID.Seq, r.ID.Hash) })
-	t.grew.Ring()
-	return nil
+	return n, nil
 }
 
 // pruneArrivals deletes the numbers of records that are cut off, in so far as they

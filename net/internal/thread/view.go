@@ -25,12 +25,14 @@ func (t *Thread) DataView(limit int) (view []clock.RecordID) {
 	return view[:min(len(view), limit)]
 }
 
-// HeldAt returns when a data record that is held was written, by its clock.
+// HeldAt returns when a data record that is held was written, by its clock. One beside the
+// floor of its log is as if it had not come: others will not have it.
 func (t *Thread) HeldAt(id clock.RecordID) (at clock.Time, held bool, err error) {
 	t.mu.Lock()
 	l := t.logs[id.Log]
+	beside := l != nil && id.Seq > l.Floor.Top() && !l.Above(id)
 	t.mu.Unlock()
-	if l == nil || l.Desc.Kind != format.KindData {
+	if l == nil || l.Desc.Kind != format.KindData || beside {
 		return 0, false, nil
 	}
 	snap := t.env.store.Snapshot()
