@@ -389,7 +389,7 @@ def floor(checkpoints, log):
 def above(d, r, heads):
     """Whether a record counts above the floor of its log: it descends from one of the heads."""
     while r and heads:
-        if any(p[1:] == (r.seq - 1, r.prev) for p in heads):
+        if any(tuple(p[1:]) == (r.seq - 1, r.prev) for p in heads):
             return True
         r = d.records.get(r.prev)
     return not heads
