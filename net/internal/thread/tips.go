@@ -70,6 +70,14 @@ func (t *Thread) IsControl(log clock.LogID) bool {
 	return l != nil && l.Desc.Kind == format.KindControl
 }
 
+// Forked reports whether a log has several branches, or goes on after several heads.
+func (t *Thread) Forked(log clock.LogID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.logs[log]
+	return l != nil && (l.Forked() || len(l.Floor) > 1)
+}
+
 // Changed returns a channel that is closed when Tips, Sendable or what may be
 // acknowledged change after the call.
 func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
