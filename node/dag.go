@@ -25,7 +25,7 @@ func (n *Node) DAGNode(ctx context.Context, bucket string, root cid.Cid, path st
 	if err != nil {
 		return nil, cid.Undef, err
 	}
-	missing := fault.Of(ErrNotFound, "no bucket has a node %s", root)
+	missing := fault.Of(ErrNotFound, "no bucket knows node %s", root)
 	for _, ref := range all {
 		b, err := n.bucketIn(ctx, ref)
 		if err != nil {

@@ -219,7 +219,7 @@ func (s *shell) arguments(words []string) ([]string, error) {
 		return with(name, command)
 	}
 	if all := s.root(); !slices.ContainsFunc(all.Commands(), func(c *cobra.Command) bool { return c.Name() == name }) {
-		return nil, usagef("unknown command %q%s", name, cmp.Or(help.Meant(help.CommandsLike(all, name)), ": help lists what can be typed"))
+		return nil, usagef("%q is no command of the shell%s", name, cmp.Or(help.Meant(help.CommandsLike(all, name)), ": help lists what can be typed"))
 	}
 	return append([]string{name}, rest...), nil
 }
