@@ -52,7 +52,7 @@ type RepairOptions struct {
 	// the store and the names of the databases that are damaged: what is read of them there may
 	// be more than what a repair leaves, as documents can be whole whose records are not.
 	Rescue func(ctx context.Context, n *Node, databases []string) error
-	Log  *slog.Logger      // nil discards
+	Log    *slog.Logger // nil discards
 }
 
 // What a repair says it did.
