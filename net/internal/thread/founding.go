@@ -26,13 +26,18 @@ func Create(ctx context.Context, env *Env, name string, recovery keys.PublicKey)
 	return create(ctx, env, name, signed, k)
 }
 
-// CreateFor is [Create] for the identity that delegated that to this device: the owner is that
-// identity, and nobody decides anything until a device of its own is added.
+// CreateFor is [Create] for the identity that delegated that to this device, or to that which this
+// hub has for it: the owner is that identity, and nobody decides anything until a device of its own
+// is added.
 func CreateFor(ctx context.Context, env *Env, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
-	if d.Device() != env.device.Public() {
+	device, err := env.delegated(d)
+	if err != nil {
+		return nil, err
+	}
+	if device == nil {
 		return nil, fault.Of(ErrNotMember, "the delegation is to another device, %s", d.Sign.DID())
 	}
-	signed, k, err := format.NewDelegatedGenesis(env.device, d, recovery, env.clock.Now())
+	signed, k, err := format.NewDelegatedGenesis(device, d, recovery, env.clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +79,9 @@ func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.S
 func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, error) {
 	g, err := format.DecodeGenesis(signed)
 	if err != nil {
+		return nil, err
+	}
+	if env, err = env.of(signed); err != nil {
 		return nil, err
 	}
 	if format.CommitTo(k.Service) != g.Service {

@@ -72,7 +72,7 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cert, err := t.env.cert.Encode()
+	cert, err := t.env.certificate()
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}

@@ -37,6 +37,9 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}
+	if env, err = env.of(signed); err != nil {
+		return nil, fmt.Errorf("open thread: %w", err)
+	}
 	relay, k, invite, err := openSecrets(env, id, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open thread: keys: %w", err)

@@ -59,6 +59,10 @@ func EssenceIn(r store.Reader, id format.ThreadID) (e Essence, err error) {
 // thread must not be open.
 func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	id := format.ThreadIDOf(e.Genesis)
+	env, err := env.of(e.Genesis)
+	if err != nil {
+		return nil, fmt.Errorf("thread %s: %w", id, err)
+	}
 	relay, k, _, err := openSecrets(env, id, e.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("keys of thread %s: %w", id, err)
