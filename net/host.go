@@ -45,7 +45,7 @@ type Options struct {
 	Clock       *Clock            // nil means a new one
 
 	// Hub makes the host a hub, which has a device of its own for each identity: it gives that of an
-	// identity and a generation, always the same. It may be asked at any time.
+	// identity and a generation, always the same, or nil. It may be asked at any time.
 	Hub func(identity keys.PublicKey, generation uint64) (*keys.Device, error)
 
 	// Listen holds the addresses to listen on; nil means loopback, QUIC and

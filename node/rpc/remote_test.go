@@ -198,7 +198,7 @@ func (h *hub) call(at, procedure string, headers http.Header) string {
 		return ""
 	}
 	switch kind := string(m[1]); kind {
-	case "permission_denied", "no_credential", "credential_expired", "key_revoked", "bad_signature", "wrong_scope", "wrong_owner", "limit_reached":
+	case "permission_denied", "no_credential", "credential_expired", "key_revoked", "bad_signature", "wrong_scope", "wrong_owner", "limit_reached", "no_delegation":
 		return kind
 	}
 	return ""
@@ -289,7 +289,7 @@ func TestAccess(t *testing.T) {
 	}
 	var text strings.Builder
 	text.WriteString("# Access\n\nEvery call of the API by every kind of caller, as it was answered: `·` it was served, or refused for\nits arguments, which were none; a sign is the kind of a refusal. Callers are at the remote listener\nof a [hub](design/hub.md) but where it says local. The table is written by\n`WEFT_UPDATE=1 go test ./node/rpc -run '^TestAccess$'`, which has each call answered.\n\n")
-	signs := map[string]string{"": "·", "permission_denied": "–", "no_credential": "?", "credential_expired": "t", "wrong_scope": "s", "bad_signature": "x"}
+	signs := map[string]string{"": "·", "permission_denied": "–", "no_credential": "?", "credential_expired": "t", "wrong_scope": "s", "bad_signature": "x", "no_delegation": "d"}
 	for _, kind := range slices.Sorted(maps.Keys(signs)) {
 		if kind != "" {
 			fmt.Fprintf(&text, "- `%s` %s\n", signs[kind], kind)
@@ -336,7 +336,7 @@ func checkCell(t *testing.T, procedure, who, got string) {
 	t.Helper()
 	service, method, _ := strings.Cut(strings.TrimPrefix(procedure, "/weft.v1."), "/")
 	open := service == "SessionService" && (method == "Challenge" || method == "Mint")
-	data := service == "DatabaseService" || service == "DocumentService" || service == "BucketService"
+	data := service == "SpaceService" || service == "DatabaseService" || service == "DocumentService" || service == "BucketService"
 	want := true // that it is refused
 	switch who {
 	case "administrator, local":

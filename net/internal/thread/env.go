@@ -21,7 +21,8 @@ type Env struct {
 	dir    string // of blob files
 	log    *slog.Logger
 
-	// hub gives the device by which this host writes for an identity, as a hub; nil if it is none.
+	// hub gives the device by which this host writes for an identity, as a hub, nil for none; nil if
+	// it is no hub.
 	hub func(identity keys.PublicKey, generation uint64) (*keys.Device, error)
 }
 
@@ -77,7 +78,7 @@ func (e *Env) delegated(d *keys.Delegation) (*keys.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device of the hub: %w", err)
 	}
-	if device.Public() != d.Device() {
+	if device == nil || device.Public() != d.Device() {
 		return nil, nil
 	}
 	return device, nil
