@@ -175,6 +175,9 @@ func TestHubHasADeviceForEach(t *testing.T) {
 			t.Errorf("the device %s of %s is another's, too", th.Device(), x.Identity)
 		}
 		devices[th.Device()] = true
+		if peers := th.Status(); len(peers) != 0 {
+			t.Errorf("the hub waits for itself: %+v", peers)
+		}
 		if who, ok := th.Writer(writeOne(t, hub, th, []byte("hosted"))[0]); !ok || who != x.Identity {
 			t.Errorf("the hub wrote as %s, %v", who, ok)
 		}

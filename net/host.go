@@ -148,7 +148,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.env.SetHub(opt.Hub)
+	h.env.Hub = opt.Hub
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.start(ctx, key); err != nil {
 		return nil, errors.Join(err, h.Close())

@@ -155,6 +155,35 @@ func (h *hub) token(m mint) string {
 	return token
 }
 
+// delegate has the hub write for a user.
+func (h *hub) delegate(id *keys.Identity, token string) {
+	h.Helper()
+	c := weftv1connect.NewSpaceServiceClient(h.http, "http://"+h.addr())
+	q := connect.NewRequest(&weftv1.OfferRequest{})
+	q.Header().Set("Authorization", "Bearer "+token)
+	o, err := c.Offer(h.Context(), q)
+	if err != nil {
+		h.Fatal(err)
+	}
+	sign, err := keys.ParseDID(o.Msg.GetSign())
+	if err != nil {
+		h.Fatal(err)
+	}
+	d, err := id.Delegate(keys.DevicePublic{Sign: sign, Seal: [32]byte(o.Msg.GetSeal())}, keys.DelegateOptions{Rights: keys.RightCreate, Generation: o.Msg.GetGeneration(), Issued: time.Now()})
+	if err != nil {
+		h.Fatal(err)
+	}
+	b, err := d.Encode()
+	if err != nil {
+		h.Fatal(err)
+	}
+	r := connect.NewRequest(&weftv1.DelegateRequest{Delegation: b})
+	r.Header().Set("Authorization", "Bearer "+token)
+	if _, err := c.Delegate(h.Context(), r); err != nil {
+		h.Fatal(err)
+	}
+}
+
 var kindOf = regexp.MustCompile(`"debug":\{"code":"([a-z_]+)"\}`)
 
 // call makes one call with headers, and returns "" if it was served, else the kind of the refusal.
@@ -368,7 +397,10 @@ func TestForeignIsAbsent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user := bearer(h.token(mint{key: h.key(keys.KindUser), user: keys.NewIdentity()}))
+	id := keys.NewIdentity()
+	token := h.token(mint{key: h.key(keys.KindUser), user: id})
+	h.delegate(id, token)
+	user := bearer(token)
 	owner := bearer(h.token(mint{key: h.key(keys.KindAccount)}))
 	ask := func(auth http.Header, service, name string) string {
 		t.Helper()

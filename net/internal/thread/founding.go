@@ -14,6 +14,7 @@ import (
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // Create makes a thread of which this device is the first member, as owner.
@@ -30,7 +31,7 @@ func Create(ctx context.Context, env *Env, name string, recovery keys.PublicKey)
 // hub has for it: the owner is that identity, and nobody decides anything until a device of its own
 // is added.
 func CreateFor(ctx context.Context, env *Env, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
-	device, err := env.delegated(d)
+	device, err := env.Hub.Delegated(env.device, d)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 		return err
 	}
 	t.setRows(rows)
-	secrets, err := t.sealSecrets(&t.keys, invite)
+	secrets, err := self.Seal(t.env.device.Public(), t.id, t.relay, &t.keys, invite)
 	if err != nil {
 		return err
 	}

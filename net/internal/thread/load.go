@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // Stored returns the IDs of the threads in the store.
@@ -40,7 +41,7 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	if env, err = env.of(signed); err != nil {
 		return nil, fmt.Errorf("open thread: %w", err)
 	}
-	relay, k, invite, err := openSecrets(env, id, sealed)
+	relay, k, invite, err := self.Open(env.device, id, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}

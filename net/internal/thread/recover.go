@@ -109,7 +109,7 @@ func (t *Thread) Recover(ctx context.Context, r format.Recovery, next keys.Publi
 	if err != nil {
 		return err
 	}
-	cert, err := t.env.certificate()
+	cert, err := t.env.cert.Encode()
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}

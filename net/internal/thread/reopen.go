@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // A store can be lost. With its genesis and its keys, which are kept beside the
@@ -35,7 +36,7 @@ func (t *Thread) Essence() (Essence, error) {
 	if t.relay || !t.keys.CanRead() {
 		return Essence{}, ErrNoKeys
 	}
-	sealed, err := t.sealSecrets(&t.keys, nil)
+	sealed, err := self.Seal(t.env.device.Public(), t.id, t.relay, &t.keys, nil)
 	return Essence{Genesis: bytes.Clone(t.signed), Keys: sealed}, err
 }
 
@@ -63,7 +64,7 @@ func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("thread %s: %w", id, err)
 	}
-	relay, k, _, err := openSecrets(env, id, e.Keys)
+	relay, k, _, err := self.Open(env.device, id, e.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("keys of thread %s: %w", id, err)
 	}
