@@ -376,16 +376,34 @@ class State:
         return blake3(struct.pack("<1024H", *lanes))
 
 
+def floor(checkpoints, log):
+    """The heads that a log is cut off at: those of the checkpoint that has seen the others, or names the highest."""
+    named = {c.hash: sorted((p for p in c.say.heads if p[0] == log), key=lambda p: p[1:]) for c in checkpoints}
+    last = [c for c in checkpoints if named[c.hash]
+            and not any(o is not c and named[o.hash] and c.hash in o.seen for o in checkpoints)]
+    best = max(last, key=lambda c: (named[c.hash][-1][1:], c.hash))
+    least = max((named[c.hash][-1][1] for c in last if c is not best), default=0)
+    return [p for p in named[best.hash] if p[1] >= least]
+
+
+def above(d, r, heads):
+    """Whether a record counts above the floor of its log: it descends from one of the heads."""
+    while r and heads:
+        if any(tuple(p[1:]) == (r.seq - 1, r.prev) for p in heads):
+            return True
+        r = d.records.get(r.prev)
+    return not heads
+
+
 def fold(thread, authority):
     """What counts, in the order of stamps, on top of the snapshots in force: docs/design/checkpoints.md."""
-    state, floors, counting, void = State(), {}, [], []
+    state, counting, void = State(), [], []
     checkpoints = [r for r in thread.control.values() if r.op == "checkpoint" and r.hash in authority.acting]
-    for log, seq, _ in (p for c in checkpoints for p in c.say.heads):
-        floors[log] = max(seq, floors.get(log, 0))
+    floors = {log: floor(checkpoints, log) for c in checkpoints for log, _, _ in c.say.heads}
     for c in sorted(checkpoints, key=lambda c: c.say.snapshot[0]):
         log, last, hash = c.say.snapshot
         alone, chain, records = State(), [], thread.logs[log].records
-        if floors.get(log, 0) >= last:
+        if max((p[1] for p in floors.get(log, [])), default=0) >= last:
             continue  # a later checkpoint covers it
         while hash:
             chain.append(records[hash])
@@ -398,7 +416,7 @@ def fold(thread, authority):
         state.documents.update(alone.documents)
     for d in thread.logs.values():
         for r in d.records.values():
-            if d.kind == DATA and r.seq > floors.get(d.id, 0):
+            if d.kind == DATA and above(d, r, floors.get(d.id)):
                 (counting if authority.counts(r) else void).append(r)
     for r in sorted(counting, key=lambda r: (r.time, r.log, r.hash)):
         state.record(r, *thread.open_data(r))

@@ -318,9 +318,11 @@ def stamp(v, g):
 
 
 def void(v, g):
-    spans, records = v["values"]["spans"], v["values"]["records"]
-    data = struct.pack(">I", len(spans)) + b"".join(u64(s["first"]) + u64(s["last"]) for s in spans)
-    same((data + b"".join(u64(r["seq"]) + b(r["hash"]) for r in records)).hex(), v["bytes"], "void")
+    spans, records, kept = v["values"]["spans"], v["values"]["records"], v["values"]["kept"]
+    single = lambda all: b"".join(u64(r["seq"]) + b(r["hash"]) for r in all)
+    data = struct.pack(">I", len(spans) | bool(kept) << 31) + b"".join(u64(s["first"]) + u64(s["last"]) for s in spans)
+    data += struct.pack(">I", len(kept)) + single(kept) if kept else b""
+    same((data + single(records)).hex(), v["bytes"], "void")
 
 
 # ---------------------------------------------------------------- files, mail, the exchange

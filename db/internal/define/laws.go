@@ -38,7 +38,7 @@ func (s Set) Await(rec *journal.Record) {
 	s[k][rec.N] = rec
 }
 
-// Laws is what a fold knows of definitions. The owner sets Journal and Voids, and calls
+// Laws is what a fold knows of definitions. The owner sets Journal, Voids and Below, and calls
 // Renew before anything else.
 //
 // Invariant: the documents that are folded were judged by the definitions that are stored
@@ -48,6 +48,7 @@ func (s Set) Await(rec *journal.Record) {
 type Laws struct {
 	Journal journal.Journal
 	Voids   func(id clock.RecordID) bool // what counts as never written
+	Below   func(id clock.RecordID) bool // of it what does so by its position: nobody need have it
 	Chains  map[string]Keyed             // as they are stored
 	Awaited map[string]bool              // some link names what is not held; whether that is stored
 
@@ -134,7 +135,7 @@ func (l *Laws) isWhole(rec *journal.Record) (bool, error) {
 // complete is isWhole as it is now. It notes what is missing.
 func (l *Laws) complete(rec *journal.Record) (bool, error) {
 	lacks := func(h clock.RecordID) (bool, error) {
-		if l.Voids(h) {
+		if l.Below(h) {
 			return false, nil
 		}
 		at, held, err := l.Journal.Held(h)
