@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -427,6 +428,9 @@ type DatabaseStatus struct {
 	DatabaseRef
 	Hash  db.Hash
 	Peers []PeerStatus
+
+	Kept      time.Time // until when records that are cut off are kept, if nobody vouches for the cut before; zero: none are
+	Objection string    // why they are kept for longer, in one sentence
 }
 
 // DatabaseStatus says how a database stands with each peer now. The channel is closed when
@@ -444,8 +448,9 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	}
 	changed := d.thread.StatusChanged()
 	_, hash := fold.StateHash()
+	until, objection := d.keeps()
 	return DatabaseStatus{
-		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
+		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(), Kept: until, Objection: objection,
 	}, changed, nil
 }
 

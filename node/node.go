@@ -149,6 +149,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startPolicy,
 		n.startHost,
 		n.startIdle,
+		n.startPruning,
 		n.openDatabases,
 		n.nameThreads,
 		n.openRelays,

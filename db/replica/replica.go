@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/command"
 	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/internal/clock"
 )
 
 // Options says where a database lives and what it works with.
@@ -93,6 +94,10 @@ func (r *Replica) Wake() { r.fold.Wake() }
 // whole; it is checked, and if it is not what it claims to be nothing changes and
 // the error is [ErrSnapshot]. Setting the same again changes nothing.
 func (r *Replica) SetCut(ctx context.Context, c Cut) error { return r.fold.SetCut(ctx, c) }
+
+// Compared returns the log of the last snapshot that was compared with what the records here
+// gave, and was the same; nil if there is none.
+func (r *Replica) Compared() *clock.LogID { return r.fold.Compared() }
 
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
