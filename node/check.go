@@ -203,6 +203,7 @@ func (f *finding) thread(ctx context.Context, t *net.Thread, o CheckOptions, pac
 // blobs.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
 	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load(), Lost: n.lossOf(d).String()}
+	_, out.Objection = d.keeps()
 	f := &finding{DatabaseDiagnosis: &out}
 	if err := f.thread(ctx, d.thread, o, pace); err != nil {
 		return out, n.gone(d, err)

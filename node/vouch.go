@@ -25,6 +25,11 @@ func (n *Node) startPruning(context.Context) error {
 		look := time.NewTicker(pruneEvery)
 		defer look.Stop()
 		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
 			for _, d := range n.all() {
 				if d.rebuilding.Load() || !d.thread.PruneDue() {
 					continue
@@ -32,11 +37,6 @@ func (n *Node) startPruning(context.Context) error {
 				if err := n.pruneDue(ctx, d); err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) && !errors.Is(err, db.ErrClosed) {
 					n.log.Warn("history that was cut off is not deleted", "database", d.name, "error", err)
 				}
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-look.C:
 			}
 		}
 	})
@@ -65,8 +65,8 @@ func (d *database) vouch(ctx context.Context, fold *replica.Replica) error {
 	kept, cut := d.kept, d.cut
 	d.cutMu.Unlock()
 	if !kept {
-		if log := fold.Compared(); log != nil {
-			return d.thread.Vouch(ctx, *log, true, clock.Hash{})
+		if log, ok := fold.Compared(); ok {
+			return d.thread.Vouch(ctx, log, true, clock.Hash{})
 		}
 		return nil
 	}

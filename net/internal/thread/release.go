@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 )
 
 // What a checkpoint covers counts no more once it is in force, and is kept for a while all
@@ -85,7 +86,11 @@ func (t *Thread) PruneDue() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	free, _ := t.released()
-	return slices.ContainsFunc(free, func(c *control.Checkpoint) bool { return !t.prunedOf[c.ID] })
+	if !slices.ContainsFunc(free, func(c *control.Checkpoint) bool { return !t.prunedOf[c.ID] }) {
+		return false
+	}
+	floors := t.floorsOf(free)
+	return slices.ContainsFunc(t.ofData, func(l *held.Log) bool { return len(l.Branches) > 0 && l.Start() < floors[l.ID].Top() })
 }
 
 // Vouch says of another device's checkpoint, by the log of its snapshot, whether the history here
