@@ -181,7 +181,7 @@ func (s *shell) command(ctx context.Context, words []string) int {
 		return 0
 	}
 	// A command line of its own: its flags begin anew.
-	one := &app{home: s.home, api: s.api, insecure: s.insecure, in: s.in, input: s.input, out: s.out, err: s.err, shared: s.c, tables: s.tables}
+	one := &app{home: s.home, api: s.api, insecure: s.insecure, secretFile: s.secretFile, in: s.in, input: s.input, out: s.out, err: s.err, shared: s.c, tables: s.tables}
 	if s.people {
 		one.in = strings.NewReader("") // what is typed next is a command
 		one.input = one.in
