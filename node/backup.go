@@ -21,6 +21,7 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
 	"github.com/weftdb/weft/node/internal/homedir"
+	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // What a backup says of itself.
@@ -215,7 +216,7 @@ func (n *Node) describe(m *Manifest, snap store.Snapshot, lacks map[string][]Lac
 			m.Threads = append(m.Threads, BackupThread{ID: t.ID().String(), Lacks: l[:min(len(l), maxLacks)]})
 		}
 	}
-	return eachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
+	return rows.EachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
 		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		l := lacks[r.ID]
 		d := BackupDatabase{Name: name, ID: r.ID, Lacks: l[:min(len(l), maxLacks)]}

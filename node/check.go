@@ -20,6 +20,7 @@ import (
 	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/journal"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // CheckOptions say how a home is checked.
@@ -209,7 +210,7 @@ func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, p
 		return out, n.gone(d, err)
 	}
 	if noted, ok := n.note.Get(d.thread.ID()); ok && !d.rebuilding.Load() {
-		if err := shortOf(d.thread, noted.Heads); err != nil {
+		if err := shortfall.Short(d.thread, noted.Heads); err != nil {
 			f.report(err)
 		}
 	}

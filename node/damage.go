@@ -16,6 +16,8 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
+	"github.com/weftdb/weft/node/internal/rows"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // What is damaged is not served. A database is damaged if the store cannot give what
@@ -193,7 +195,7 @@ func (n *Node) startNote(context.Context) error {
 // those that are being removed.
 func (n *Node) listed() (map[string]databaseRow, error) {
 	all, removed := map[string]databaseRow{}, map[string]bool{}
-	err := eachJSON(n.store, prefixDatabase, func(name string, r databaseRow) error {
+	err := rows.EachJSON(n.store, prefixDatabase, func(name string, r databaseRow) error {
 		all[name] = r
 		return nil
 	})
@@ -204,7 +206,7 @@ func (n *Node) listed() (map[string]databaseRow, error) {
 		}
 		n.suffer(fmt.Errorf("the list of databases: %w", err))
 	}
-	if err := eachJSON(n.store, prefixRemoved, func(id string, _ uint64) error { removed[id] = true; return nil }); err != nil && !isDamage(err) {
+	if err := rows.EachJSON(n.store, prefixRemoved, func(id string, _ uint64) error { removed[id] = true; return nil }); err != nil && !isDamage(err) {
 		return nil, err
 	}
 	known := map[string]bool{}
@@ -249,7 +251,7 @@ func (n *Node) join(name string, r databaseRow) {
 		noted, _ := n.note.Get(id)
 		d := n.attach(name, r.Number, t)
 		d.rebuilding.Store(noted.Rebuilding)
-		if short := shortOf(t, noted.Heads); short != nil && !noted.Rebuilding {
+		if short := shortfall.Short(t, noted.Heads); short != nil && !noted.Rebuilding {
 			n.quarantine(d, short)
 		} else if err := errors.Join(n.noteDatabase(d), n.forgetLoss(d)); err != nil {
 			n.log.Error("note of a database", "database", name, "error", err)
@@ -260,17 +262,6 @@ func (n *Node) join(name string, r databaseRow) {
 		n.log.Error("withdraw a damaged thread", "database", name, "error", err)
 	}
 	n.setDamaged(bad)
-}
-
-// shortOf returns an error if the thread does not hold what was durable of this
-// device's own logs.
-func shortOf(t *net.Thread, heads []homenote.Head) error {
-	for _, h := range heads {
-		if !t.Has(clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash}) {
-			return fault.Errorf(fault.Corrupt, "the store has lost what this device had written: log %s reached record %d", h.Log.Short(), h.Seq)
-		}
-	}
-	return nil
 }
 
 // noteDatabase notes a database, unless the note has it as it is.
@@ -322,7 +313,7 @@ func (n *Node) noteEnd() error {
 // noteRelays notes the relays of the node, but for the one with an address.
 func (n *Node) noteRelays(without string) error {
 	var relays []homenote.Relay
-	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
+	err := rows.EachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
 		if r.Addr != without {
 			relays = append(relays, homenote.Relay{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
 		}
@@ -345,7 +336,7 @@ func (n *Node) compareRelays() error {
 		return n.noteRelays("")
 	}
 	held := map[string]bool{}
-	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
+	err := rows.EachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
 		held[r.Addr] = true
 		return nil
 	})

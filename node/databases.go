@@ -20,6 +20,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/rows"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // mailboxName is the database of the node's own mailbox. Its name is none that
@@ -45,9 +47,9 @@ type database struct {
 	handle             // of the fold
 	needed atomic.Bool // a need has not begun
 
-	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
-	rebuilt    chan struct{} // closed when it is not rebuilding any more
-	short      shortfall     // what did not come back; read after rebuilt is closed
+	rebuilding atomic.Bool         // it is not served before its peers have given what they hold
+	rebuilt    chan struct{}       // closed when it is not rebuilding any more
+	short      shortfall.Shortfall // what did not come back; read after rebuilt is closed
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -149,10 +151,10 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, r.Number, 10)); err != nil {
 		return nil, err
 	}
-	if err := putJSON(tx, prefixDatabase+name, r); err != nil {
+	if err := rows.PutJSON(tx, prefixDatabase+name, r); err != nil {
 		return nil, err
 	}
-	if err := commitSync(n.store, tx); err != nil {
+	if err := rows.CommitSync(n.store, tx); err != nil {
 		return nil, err
 	}
 	d := n.attach(name, r.Number, t)
@@ -297,10 +299,10 @@ func (n *Node) removeDatabase(ctx context.Context, name string) error {
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
 		return err
 	}
-	if err := putJSON(tx, prefixRemoved+id.String(), number); err != nil {
+	if err := rows.PutJSON(tx, prefixRemoved+id.String(), number); err != nil {
 		return err
 	}
-	if err := commitSync(n.store, tx); err != nil {
+	if err := rows.CommitSync(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -352,7 +354,7 @@ func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error 
 // finishRemovals completes removals that a crash or a full disk cut short.
 func (n *Node) finishRemovals(ctx context.Context) error {
 	left, failed := map[net.ThreadID]uint64{}, error(nil)
-	err := eachJSON(n.store, prefixRemoved, func(text string, number uint64) error {
+	err := rows.EachJSON(n.store, prefixRemoved, func(text string, number uint64) error {
 		id, err := net.ParseThreadID(text)
 		left[id] = number
 		return err

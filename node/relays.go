@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node/internal/addrs"
+	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // grantLifetime is how long a grant holds that the node makes with its own
@@ -72,10 +73,10 @@ func (n *Node) AddRelay(ctx context.Context, addr string, o RelayOptions) (Relay
 	r := relayRow{Addr: a.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
 	tx := n.store.Begin()
 	defer tx.Discard()
-	if err := putJSON(tx, prefixRelay+id.String(), r); err != nil {
+	if err := rows.PutJSON(tx, prefixRelay+id.String(), r); err != nil {
 		return Relay{}, err
 	}
-	if err := commitSync(n.store, tx); err != nil {
+	if err := rows.CommitSync(n.store, tx); err != nil {
 		return Relay{}, err
 	}
 	if err := errors.Join(n.noteRelays(""), n.useRelay(ctx, id, r)); err != nil {
@@ -123,7 +124,7 @@ func (n *Node) openRelays(ctx context.Context) error {
 // does not parse is damage or somebody's change, and to go on without that relay would give
 // it nothing without a word.
 func (n *Node) openRelaysOf(ctx context.Context) error {
-	return eachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
+	return rows.EachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
 		p, err := peer.Decode(id)
 		if err != nil {
 			return fmt.Errorf("relay %s: %w", id, err)
@@ -232,7 +233,7 @@ func (n *Node) relayOf(id string, r relayRow) (Relay, error) {
 // Relays returns the relays of this node.
 func (n *Node) Relays() ([]Relay, error) {
 	var out []Relay
-	err := eachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
+	err := rows.EachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
 		relay, err := n.relayOf(id, r)
 		out = append(out, relay)
 		return err
@@ -261,7 +262,7 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 	if err := tx.Delete([]byte(prefixRelay + id.String())); err != nil {
 		return err
 	}
-	if err := commitSync(n.store, tx); err != nil {
+	if err := rows.CommitSync(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()

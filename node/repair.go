@@ -19,6 +19,7 @@ import (
 	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homedir"
+	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // A home is repaired in a copy of its store, which takes the store's place when it is
@@ -252,7 +253,7 @@ func renumber(st store.Store) error {
 	err = it.Err()
 	it.Close()
 	if err == nil {
-		err = eachJSONIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
+		err = rows.EachJSONIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
 			used = max(used, r.Number)
 			return nil
 		})
@@ -263,7 +264,7 @@ func renumber(st store.Store) error {
 	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, used, 10)); err != nil {
 		return err
 	}
-	return commitSync(st, tx)
+	return rows.CommitSync(st, tx)
 }
 
 // rebuildDamaged rebuilds every damaged database of an offline node, and has those that
@@ -318,7 +319,7 @@ func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions
 // restoreRelays takes the relays of the note into a store that has none.
 func (n *Node) restoreRelays() error {
 	have := 0
-	if err := eachJSON(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
+	if err := rows.EachJSON(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
 		return err
 	}
 	tx := n.store.Begin()
@@ -328,9 +329,9 @@ func (n *Node) restoreRelays() error {
 		if err != nil {
 			continue
 		}
-		if err := putJSON(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
+		if err := rows.PutJSON(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
 			return err
 		}
 	}
-	return commitSync(n.store, tx)
+	return rows.CommitSync(n.store, tx)
 }

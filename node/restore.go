@@ -19,6 +19,7 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
 	"github.com/weftdb/weft/node/internal/homedir"
+	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // RestoreOptions say how a home is restored.
@@ -214,7 +215,7 @@ func (u *unpacker) compare(m Manifest) error {
 	}
 	snap := u.st.Snapshot()
 	defer snap.Release()
-	return eachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
+	return rows.EachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
 		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		if w := want[name]; err == nil && (w.ID != r.ID || ok && w.Hash != f.Hash.String()) {
 			err = fault.Of(ErrBackup, "database %s of the backup is in another state than the manifest says", name)
