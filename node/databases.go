@@ -130,7 +130,7 @@ func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 
 // register gives a thread a name and a number, durably. The number and the name are in one
 // transaction, so no number is given twice. A crash before the note is written leaves a
-// database that the note lacks, and the next open notes it.
+// database that the note lacks, and the next open notes it; an error takes the name away again.
 func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	tx := n.store.Begin()
 	defer tx.Discard()
@@ -155,7 +155,30 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 		return nil, err
 	}
 	d := n.attach(name, r.Number, t)
-	return d, n.noteDatabase(d)
+	if err := n.noteDatabase(d); err != nil {
+		return nil, errors.Join(err, n.unregister(d))
+	}
+	return d, nil
+}
+
+// unregister takes the name away from a thread that could not be noted. The note lacks it, and
+// what memory has of it there goes with the next write.
+func (n *Node) unregister(d *database) error {
+	_ = n.note.Remove(d.thread.ID()) // fails as the note of it did
+	tx := n.store.Begin()
+	defer tx.Discard()
+	tx.UseReserve()
+	if err := tx.Delete([]byte(prefixDatabase + d.name)); err != nil {
+		return err
+	}
+	if err := commitSync(n.store, tx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	delete(n.databases, d.name)
+	n.mu.Unlock()
+	d.thread.Attach(nil)
+	return d.close()
 }
 
 // lookup returns a database that is served by its name.
@@ -215,7 +238,21 @@ func (n *Node) createDatabase(ctx context.Context, name string) (*db.DB, error) 
 	if err != nil {
 		return nil, err
 	}
-	return n.adopt(ctx, name, t)
+	d, err := n.adopt(ctx, name, t)
+	if err != nil {
+		return nil, n.takeBack(ctx, name, t, err)
+	}
+	return d, nil
+}
+
+// takeBack removes a database that was made and cannot be opened, so that a second try finds its
+// name free.
+func (n *Node) takeBack(ctx context.Context, name string, t *net.Thread, err error) error {
+	ctx = context.WithoutCancel(ctx)
+	if _, missing := n.find(name); missing != nil {
+		return errors.Join(err, n.host.Discard(ctx, t.ID()))
+	}
+	return errors.Join(err, n.remove(ctx, name))
 }
 
 // adopt registers a thread of the node and opens it. An error after the registration leaves
@@ -282,6 +319,11 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 func (n *Node) removeDatabase(ctx context.Context, name string) error {
 	n.naming.Lock()
 	defer n.naming.Unlock()
+	return n.remove(ctx, name)
+}
+
+// remove is removeDatabase with naming held.
+func (n *Node) remove(ctx context.Context, name string) error {
 	id, number, err := n.numberOf(name)
 	if err != nil {
 		return err
