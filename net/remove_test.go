@@ -2,6 +2,7 @@ package net
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -45,6 +46,12 @@ func TestRemovalBetweenHosts(t *testing.T) {
 	if _, _, _, err := tx.Append(tx1, []Draft{{Time: x.clock.Now(), Payload: []byte("late")}}); !errors.Is(err, ErrNotMember) {
 		t.Fatalf("got %v of a write by the removed", err)
 	}
+	until(t, tx, "its status says that all refuse it", func() bool {
+		all := tx.Status()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(ps PeerStatus) bool {
+			return ps.State != StateRefused || ps.Code != CodeNotMember && ps.Role != "relay"
+		})
+	})
 	// Control records that came after its end are not for it.
 	n := tx.held().ControlRecords()
 	if err := to.Rotate(t.Context()); err != nil {
