@@ -437,7 +437,7 @@ func TestWallsInsideDB(t *testing.T) {
 		"db": {
 			"db/internal/change", "db/internal/expr", "db/internal/feed", "db/internal/fold", "db/internal/journal",
 			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/past", "db/internal/payload",
-			"db/internal/pipeline", "db/internal/query", "db/internal/search", "db/internal/update", "db/internal/value",
+			"db/internal/pipeline", "db/internal/query", "db/internal/refused", "db/internal/search", "db/internal/update", "db/internal/value",
 			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
 		},
 
@@ -449,6 +449,12 @@ func TestWallsInsideDB(t *testing.T) {
 		"db/internal/past": {
 			"db/internal/change", "db/internal/fold", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
 			"db/internal/payload", "db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+
+		// What has no effect.
+		"db/internal/refused": {
+			"db/internal/cut", "db/internal/journal", "db/internal/keyspace", "db/internal/value", "db/internal/view", "internal/clock",
+			"internal/fault", "internal/store",
 		},
 
 		// Where a query looks, and what it finds.

@@ -414,7 +414,8 @@ func (a *app) exportCommand() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Long = cmd.Short + ".\n\nAll collections are exported as of one moment. weft import DB FILE reads what this prints for a database, and\n" +
+	cmd.Long = cmd.Short + ".\n\nA document that Extended JSON cannot give back, as fields of its own are named like $oid or $date, is an error: export\n" +
+		"its collection with --type bson. All collections are exported as of one moment. weft import DB FILE reads what this prints for a database, and\n" +
 		"weft import DB COLLECTION FILE what it prints for a collection."
 	f := cmd.Flags()
 	f.StringVar(&o.query, "query", "", "only the documents that match this filter")
@@ -468,7 +469,7 @@ func (a *app) exportCollection(ctx context.Context, c *client.Client, database, 
 	for stream.Receive() {
 		for _, d := range stream.Msg().GetDocuments() {
 			if err := out.Write(d); err != nil {
-				return found, errors.Join(err, stream.Close())
+				return found, errors.Join(fmt.Errorf("collection %s: %w", collection, err), stream.Close())
 			}
 			found++
 		}
