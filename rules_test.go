@@ -268,6 +268,7 @@ func TestWallsInsideCommand(t *testing.T) {
 	checkWalls(t, "cmd/weft/internal", map[string][]string{
 		"cmd/weft/internal/report":  {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
 		"cmd/weft/internal/remote":  {"cmd/weft/internal/tty", "node", "node/rpc", "keys", "internal/fault"},
+		"cmd/weft/internal/rescue":  {"cmd/weft/internal/words", "db", "node", "node/transfer"},
 		"cmd/weft/internal/show":    {"cmd/weft/internal/tty", "node/client"},
 		"cmd/weft/internal/words":   {"cmd/weft/internal/tty"},
 		"cmd/weft/internal/tty":     {"internal/fault"},

@@ -48,6 +48,10 @@ type RepairOptions struct {
 	// AsIs serves what is left here, without waiting for relays and members.
 	AsIs bool
 	Tell func(text string) // is told what is waited for; may be nil
+	// Rescue, which may be nil, is called before anything is changed, with a node of a copy of
+	// the store and the names of the databases that are damaged: what is read of them there may
+	// be more than what a repair leaves, as documents can be whole whose records are not.
+	Rescue func(ctx context.Context, n *Node, databases []string) error
 	Log  *slog.Logger      // nil discards
 }
 
@@ -76,7 +80,9 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 	switch {
 	case err != nil:
 	case found.Broken():
-		err = rebuildStore(ctx, c, o, opens, &out)
+		if err = rescue(ctx, c, o, opens, &found); err == nil {
+			err = rebuildStore(ctx, c, o, opens, &out)
+		}
 	case !found.Undamaged() || found.Lacking():
 		err = mendBlobs(ctx, c)
 	}
@@ -132,6 +138,34 @@ func examine(ctx context.Context, c Config) (d Diagnosis, opens bool, err error)
 		err = errors.Join(err, cerr)
 	}
 	return d, true, err
+}
+
+// rescue has the caller read what it can of the databases that are damaged.
+func rescue(ctx context.Context, c Config, o RepairOptions, opens bool, found *Diagnosis) (err error) {
+	var names []string
+	for _, d := range found.Databases {
+		if len(d.Damage) > 0 {
+			names = append(names, d.Name)
+		}
+	}
+	if o.Rescue == nil || !opens || len(names) == 0 {
+		return nil
+	}
+	dir, err := c.home.CloneStore()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(c.home.Path(dir))) }()
+	c.offline, c.storeDir = true, dir
+	n, err := Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	err = o.Rescue(ctx, n, names)
+	if cerr := n.Close(); !isDamage(cerr) {
+		err = errors.Join(err, cerr)
+	}
+	return err
 }
 
 // mendBlobs drops the blobs that are damaged, and takes back what is whole again, where
