@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
@@ -52,7 +54,7 @@ type RepairOptions struct {
 	// the store and the names of the databases that are damaged: what is read of them there may
 	// be more than what a repair leaves, as documents can be whole whose records are not.
 	Rescue func(ctx context.Context, n *Node, databases []string) error
-	Log  *slog.Logger      // nil discards
+	Log    *slog.Logger // nil discards
 }
 
 // What a repair says it did.
@@ -286,7 +288,7 @@ func renumber(st store.Store) error {
 	err = it.Err()
 	it.Close()
 	if err == nil {
-		err = eachJSONIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
+		err = rows.EachIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
 			used = max(used, r.Number)
 			return nil
 		})
@@ -297,7 +299,7 @@ func renumber(st store.Store) error {
 	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, used, 10)); err != nil {
 		return err
 	}
-	return commitSync(st, tx)
+	return rows.Commit(st, tx)
 }
 
 // rebuildDamaged rebuilds every damaged database of an offline node, and has those that
@@ -352,7 +354,7 @@ func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions
 // restoreRelays takes the relays of the note into a store that has none.
 func (n *Node) restoreRelays() error {
 	have := 0
-	if err := eachJSON(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
+	if err := rows.Each(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
 		return err
 	}
 	tx := n.store.Begin()
@@ -362,9 +364,9 @@ func (n *Node) restoreRelays() error {
 		if err != nil {
 			continue
 		}
-		if err := putJSON(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
+		if err := rows.Put(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
 			return err
 		}
 	}
-	return commitSync(n.store, tx)
+	return rows.Commit(n.store, tx)
 }

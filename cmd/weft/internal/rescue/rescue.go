@@ -17,7 +17,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/cmd/weft/internal/words"
-	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/transfer"
 )
@@ -37,48 +37,53 @@ type Files []File
 // An error is one of writing.
 func Write(ctx context.Context, n *node.Node, databases []string, dir string) (all Files, err error) {
 	for i, name := range databases {
-		d, err := n.Database(ctx, name)
-		if err != nil {
-			continue
-		}
-		snap, err := d.Snapshot()
-		if err != nil {
-			continue
-		}
 		f := File{Database: name, Path: filepath.Join(dir, fmt.Sprintf("%d.jsonl.gz", i+1))}
+		served := false
 		if err = os.MkdirAll(dir, 0o700); err == nil {
-			err = f.write(ctx, snap)
+			served, err = f.write(ctx, n)
 		}
-		snap.Close()
+		if err == nil && !served {
+			continue
+		}
 		if err != nil {
 			return all, errors.Join(fmt.Errorf("rescue what can be read of %s: %w", name, err), os.RemoveAll(dir))
 		}
 		all = append(all, f)
 	}
+	_ = os.Remove(dir) // if it is empty
 	return all, nil
 }
 
-// write writes all collections as they were at one moment.
-func (f *File) write(ctx context.Context, snap *db.Snapshot) (err error) {
+// write writes all collections as they were at one moment, if the database is served.
+func (f *File) write(ctx context.Context, n *node.Node) (served bool, err error) {
+	d, err := n.Database(ctx, f.Database)
+	if err != nil {
+		return false, nil //nolint:nilerr // the repair says what is wrong with it
+	}
+	snap, err := d.Snapshot()
+	if err != nil {
+		return false, nil //nolint:nilerr // as above
+	}
+	defer snap.Close()
 	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	zip := gzip.NewWriter(file)
 	out, err := transfer.NewDatabaseEncoder(zip, f.Database)
 	if err != nil {
-		return err
+		return false, err
 	}
 	names, err := snap.Collections(ctx)
 	f.lacks("the list of collections", err)
 	for _, name := range names {
 		definition, err := snap.Definition(name)
-		if err != nil && !errors.Is(err, db.ErrNotFound) {
+		if err != nil && !fault.Is(err, fault.NotFound) {
 			f.lacks("the definition of "+name, err)
 		}
 		if err := out.Use(name, definition); err != nil {
-			return err
+			return false, err
 		}
 		for doc, err := range snap.Documents(ctx, name) {
 			if err != nil {
@@ -86,12 +91,12 @@ func (f *File) write(ctx context.Context, snap *db.Snapshot) (err error) {
 				break
 			}
 			if err := out.Write(doc); err != nil {
-				return err
+				return false, err
 			}
 			f.Documents++
 		}
 	}
-	return errors.Join(out.Close(), zip.Close(), file.Sync(), ctx.Err())
+	return true, errors.Join(out.Close(), zip.Close(), file.Sync(), ctx.Err())
 }
 
 // lacks notes what could not be read.
