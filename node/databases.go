@@ -173,7 +173,7 @@ func (n *Node) unregister(d *database) error {
 	if err := tx.Delete([]byte(prefixDatabase + d.name)); err != nil {
 		return err
 	}
-	if err := commitSync(n.store, tx); err != nil {
+	if err := rows.Commit(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -240,21 +240,21 @@ func (n *Node) createDatabase(ctx context.Context, name string) (*db.DB, error) 
 	if err != nil {
 		return nil, err
 	}
-	d, err := n.adopt(ctx, name, t)
-	if err != nil {
-		return nil, n.takeBack(ctx, name, t, err)
-	}
-	return d, nil
+	return n.made(ctx, name, t)
 }
 
-// takeBack removes a database that was made and cannot be opened, so that a second try finds its
-// name free.
-func (n *Node) takeBack(ctx context.Context, name string, t *net.Thread, err error) error {
+// made adopts a thread that was just made; or removes it, so that a second try finds its name
+// free.
+func (n *Node) made(ctx context.Context, name string, t *net.Thread) (*db.DB, error) {
+	d, err := n.adopt(ctx, name, t)
+	if err == nil {
+		return d, nil
+	}
 	ctx = context.WithoutCancel(ctx)
 	if _, missing := n.find(name); missing != nil {
-		return errors.Join(err, n.host.Discard(ctx, t.ID()))
+		return nil, errors.Join(err, n.host.Discard(ctx, t.ID()))
 	}
-	return errors.Join(err, n.remove(ctx, name))
+	return nil, errors.Join(err, n.remove(ctx, name))
 }
 
 // adopt registers a thread of the node and opens it. An error after the registration leaves

@@ -37,8 +37,8 @@ func (n *Node) CreateRecoverable(ctx context.Context, name string) (d *db.DB, re
 	if err != nil {
 		return nil, "", err
 	}
-	if d, err = n.adopt(ctx, name, t); err != nil {
-		return nil, "", n.takeBack(ctx, name, t, err)
+	if d, err = n.made(ctx, name, t); err != nil {
+		return nil, "", err
 	}
 	return d, r.Text(), nil
 }
