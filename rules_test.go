@@ -210,7 +210,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/handle", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -224,6 +224,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/apikeys": {"internal/store", "keys"},
 		"node/internal/archive": {"node/internal/check", "internal/fault", "internal/store"},
 		"node/internal/check":   {"db/replica", "internal/clock", "internal/fault", "internal/store"},
+		"node/internal/handle":  {"db/replica", "internal/fault", "internal/store"},
 		"node/internal/chunks":  {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homedir": {
 			"node/internal/addrs", "node/internal/homelock", "node/internal/pairing", "node/internal/swap", "keys",

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/weftdb/weft/node/internal/handle"
 	"github.com/weftdb/weft/node/internal/rows"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -43,8 +44,8 @@ type database struct {
 	number uint64
 	thread *net.Thread
 
-	handle             // of the fold
-	needed atomic.Bool // a need has not begun
+	handle.Handle             // of the fold
+	needed        atomic.Bool // a need has not begun
 
 	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
 	rebuilt    chan struct{} // closed when it is not rebuilding any more
@@ -180,7 +181,7 @@ func (n *Node) unregister(d *database) error {
 	delete(n.databases, d.name)
 	n.mu.Unlock()
 	d.thread.Attach(nil)
-	return d.close()
+	return d.Close()
 }
 
 // lookup returns a database that is served by its name.
@@ -353,7 +354,7 @@ func (n *Node) remove(ctx context.Context, name string) error {
 	n.mu.Unlock()
 	if d != nil {
 		d.thread.Attach(nil)
-		if err := d.close(); err != nil {
+		if err := d.Close(); err != nil {
 			return err
 		}
 	}

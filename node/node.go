@@ -277,7 +277,7 @@ func (n *Node) Close() error {
 	n.cancel()
 	whole := len(n.Damages()) == 0
 	for _, d := range n.all() {
-		errs = append(errs, d.close())
+		errs = append(errs, d.Close())
 		whole = whole && !d.rebuilding.Load()
 	}
 	noted := n.note != nil && n.host != nil
