@@ -210,7 +210,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/shortfall", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/handle", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/shortfall", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -224,6 +224,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/apikeys": {"node/internal/addrs", "internal/fault", "internal/store", "keys"},
 		"node/internal/archive": {"node/internal/check", "internal/fault", "internal/store"},
 		"node/internal/check":   {"db/replica", "internal/clock", "internal/fault", "internal/store"},
+		"node/internal/handle":  {"db/replica", "internal/fault", "internal/store"},
 		"node/internal/chunks":  {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homedir": {
 			"node/internal/addrs", "node/internal/homelock", "node/internal/pairing", "node/internal/swap", "keys",
@@ -442,7 +443,7 @@ func TestWallsInsideDB(t *testing.T) {
 		"db": {
 			"db/internal/change", "db/internal/expr", "db/internal/feed", "db/internal/fold", "db/internal/journal",
 			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/past", "db/internal/payload",
-			"db/internal/pipeline", "db/internal/query", "db/internal/search", "db/internal/update", "db/internal/value",
+			"db/internal/pipeline", "db/internal/query", "db/internal/refused", "db/internal/search", "db/internal/update", "db/internal/value",
 			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
 		},
 
@@ -454,6 +455,12 @@ func TestWallsInsideDB(t *testing.T) {
 		"db/internal/past": {
 			"db/internal/change", "db/internal/fold", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
 			"db/internal/payload", "db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+
+		// What has no effect.
+		"db/internal/refused": {
+			"db/internal/cut", "db/internal/journal", "db/internal/keyspace", "db/internal/value", "db/internal/view", "internal/clock",
+			"internal/fault", "internal/store",
 		},
 
 		// Where a query looks, and what it finds.

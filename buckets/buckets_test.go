@@ -528,3 +528,40 @@ func (f onceFS) Open(name string) (fs.File, error) {
 	}
 	return struct{ fs.File }{file}, err
 }
+
+// A push makes no path that is both a file and a folder: it leaves out what would, with a word,
+// and what the bucket had of both already is pushed as before. With Remove it replaces.
+func TestPushClashes(t *testing.T) {
+	b := newReplicas(t, 1)[0]
+	pushDir(t, b, folder(t, map[string]string{"x": "1", "d/e/f": "2", "d/n": "3"}), PushOptions{})
+	src := folder(t, map[string]string{"x/y": "4", "x/z/deep": "5", "d/e": "6", "d/new": "7", "d/n/more": "8"})
+	if err := os.MkdirAll(filepath.Join(src, "x", "none"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := pushDir(t, b, src, PushOptions{})
+	var left []string
+	for _, n := range r.Skipped {
+		left = append(left, n.Path+": "+n.Reason)
+	}
+	want := []string{
+		"d/e: the bucket has a folder of this name", "d/n/more: the bucket has a file d/n",
+		"x/none/: the bucket has a file x", "x/y: the bucket has a file x", "x/z/deep: the bucket has a file x",
+	}
+	if r.Added != 1 || !slices.Equal(left, want) {
+		t.Fatalf("got %d added, left out %q, want 1 and %q", r.Added, left, want)
+	}
+	if o, err := b.Overview(t.Context()); err != nil || o.Files != 4 || len(o.Conflicts) > 0 {
+		t.Fatalf("got %+v, %v", o, err)
+	}
+	if _, err := b.PutFile(t.Context(), "d/e", strings.NewReader("both")); err != nil {
+		t.Fatal(err)
+	}
+	if r := pushDir(t, b, src, PushOptions{}); r.Changed != 1 || len(r.Skipped) != 4 {
+		t.Fatalf("got %+v of one that is both already", r)
+	}
+	r = pushDir(t, b, src, PushOptions{Remove: true})
+	fresh := newReplicas(t, 1)[0]
+	if f := pushDir(t, fresh, src, PushOptions{}); len(r.Skipped) > 0 || r.Removed != 3 || f.Root != r.Root {
+		t.Fatalf("got %+v, want that of a fresh push, %+v", r, f)
+	}
+}

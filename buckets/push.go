@@ -45,7 +45,8 @@ func noFile(dir string) error {
 // directories. A file whose content the bucket has already is left alone, unless blocks
 // are lacking, which may be its own: then all are stored. What
 // cannot be pushed (links, devices, unreadable files, names that the path rules
-// refuse) is left out and reported. A push that fails or is killed has pushed
+// refuse, a file where the bucket has a directory or the other way round, unless Remove
+// takes that away) is left out and reported. A push that fails or is killed has pushed
 // some of the files, each whole; pushing again goes on.
 func (b *Bucket) Push(ctx context.Context, fsys fs.FS, o PushOptions) (Report, error) {
 	p := b.Pusher(o)
@@ -64,6 +65,7 @@ type Pusher struct {
 	report  Report
 	done    Progress
 	seen    map[string]bool // paths of the folder, kept for Remove only
+	clear   string          // a directory that is no file of the bucket, nor what it is in
 	release func()          // lets go of the blobs
 }
 
@@ -142,7 +144,44 @@ func (p *Pusher) emptyDir(ctx context.Context, name string) error {
 	if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
 		return err
 	}
+	if clash, err := p.clash(ctx, name); clash || err != nil {
+		return err
+	}
 	return p.up.mark(name)
+}
+
+// errFound ends a scan.
+var errFound = errors.New("found")
+
+// clash reports whether a path that the bucket lacks is that of a directory there, or in what is
+// a file there, and notes it. A bucket could hold both, and no folder could.
+func (p *Pusher) clash(ctx context.Context, name string) (bool, error) {
+	if p.o.Remove {
+		return false, nil // what is there is not in the folder
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) { // of "x/" this is x
+		if dir == p.clear || strings.HasPrefix(p.clear, dir+"/") {
+			break
+		}
+		_, err := p.b.entries.get(ctx, dir)
+		if err == nil {
+			p.skip(name, "the bucket has a file "+dir)
+			return true, nil
+		}
+		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
+			return false, err
+		}
+	}
+	p.clear = path.Dir(name)
+	if strings.HasSuffix(name, "/") {
+		return false, nil
+	}
+	_, err := p.b.entries.scan(ctx, name+"/", "", 0, func(entry) error { return errFound })
+	if errors.Is(err, errFound) {
+		p.skip(name, "the bucket has a folder of this name")
+		return true, nil
+	}
+	return false, err
 }
 
 // file pushes one regular file.
@@ -162,6 +201,8 @@ func (p *Pusher) file(ctx context.Context, f File) error {
 			p.progress(f.Path, f.Size)
 			return nil
 		}
+	} else if clash, err := p.clash(ctx, f.Path); clash || err != nil {
+		return err
 	}
 	v, err := p.up.add(ctx, f.Path, old.current, f.Body)
 	if err != nil {

@@ -190,6 +190,9 @@ func Dump(db *DB) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if r.Reason == ReasonVoid {
+			continue // of no replica's state
+		}
 		out[fmt.Sprintf("refused %v", r.Stamp)] = string(r.Reason)
 		c := slices.Index(keyspace.Reasons[:], r.Reason)
 		h.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(r.Stamp, keyspace.Code(c))}})

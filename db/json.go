@@ -30,8 +30,12 @@ func ParseTyped(text []byte) (bson.RawValue, error) {
 	return bson.RawValue{Type: v.Type, Value: v.Data}, nil
 }
 
+// Wrapper returns the name of a field that Extended JSON takes for the wrapper of another type,
+// as of {a: {$oid: "…"}} with a plain field $oid; "" if a document has none.
+func Wrapper(doc bson.Raw) string { return value.Wrapper(value.Doc(doc)) }
+
 // AppendJSON appends a document as Extended JSON v2 on one line. Canonical text
-// gives back the same bytes; relaxed text is for people and may change the types
+// gives back the same bytes, but of a document with a [Wrapper]; relaxed text is for people and may change the types
 // of numbers.
 func AppendJSON(dst []byte, doc bson.Raw, canonical bool) []byte {
 	return value.AppendJSON(dst, doc, canonical)

@@ -1,6 +1,11 @@
 package db
 
-import "github.com/weftdb/weft/internal/fault"
+import (
+	"slices"
+
+	"github.com/weftdb/weft/db/internal/refused"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // A Reason says why an operation was refused; a stable word.
 type Reason = fault.Kind
@@ -21,4 +26,8 @@ const (
 	ReasonRole       = fault.Role         // only an owner or an admin may define, or whom the define rule lets
 	ReasonStale      = fault.Stale        // a definition: that of somebody senior holds
 	ReasonUnseen     = fault.Unseen       // a definition: what it names has not arrived
+	ReasonVoid       = fault.Void         // the record: its author was no member when it was written, as far as others know
 )
+
+// Reasons returns all reasons.
+func Reasons() []Reason { return slices.Clone(refused.Reasons) }

@@ -2,7 +2,9 @@ package db_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 
@@ -11,6 +13,8 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -77,7 +81,7 @@ func TestRefusedWatchIsTheList(t *testing.T) {
 			}
 			want := map[string]string{}
 			for _, r := range refusals(rt, t, x, db.RefusedOptions{}) {
-				if r.Collection != "" {
+				if r.Collection != "" && r.Reason != db.ReasonVoid { // these are listed, and told to nobody
 					want[db.StampText(r.Stamp)] = string(r.Reason)
 				}
 			}
@@ -324,5 +328,101 @@ func TestWatchAndLiveCommands(t *testing.T) {
 	}
 	if r := run(t, x, d("getMore", again.Lookup("cursor", "id"), "collection", "other")); r.Lookup("code").AsInt64() != 43 {
 		t.Fatalf("got %v", r)
+	}
+}
+
+// What a membership that ended, or a fork, made void is listed between the refusals, in the
+// order of stamps, with the same words on every replica; what a checkpoint covers is not.
+func TestVoidIsListed(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genEntries(rt, t, 25)
+		void := genVoid(rt, es)
+		want := map[string]bool{} // stamps of the operations of void records
+		for _, e := range es {
+			spans := void.Void[e.ID.Log].Spans
+			covered := len(spans) > 0 && spans[0].First == 1 && spans[0].Last < math.MaxUint64 && e.ID.Seq <= spans[0].Last
+			if !void.Voids(e.ID, false) || covered {
+				continue
+			}
+			rec := journal.Decode(&journal.Arrival{Entry: e})
+			for i := range max(1, len(rec.Ops)) {
+				want[db.StampText(journal.Stamp(rec, uint32(i)))] = true
+			}
+		}
+		var all []string
+		for r := range 2 {
+			x, j := openReplica(rt, t, openMemory(rt))
+			for order := rapid.Permutation(es).Draw(rt, fmt.Sprint("order", r)); len(order) > 0; {
+				n := rapid.IntRange(1, len(order)).Draw(rt, "delivered")
+				if err := j.Deliver(order[:n]...); err != nil {
+					rt.Fatal(err)
+				}
+				order = order[n:]
+				if rapid.Bool().Draw(rt, "now") || len(order) == 0 {
+					setCut(t.Context(), rt, x, void)
+				}
+				x.Wake()
+				if err := x.Settle(t.Context()); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			got := map[string]bool{}
+			last := clock.Stamp{}
+			for _, f := range refusals(rt, t, x, db.RefusedOptions{}) {
+				if f.Stamp.Compare(last) < 0 {
+					rt.Fatalf("%v is told after %v", f.Stamp, last)
+				}
+				last = f.Stamp
+				if f.Reason == db.ReasonVoid {
+					got[db.StampText(f.Stamp)] = true
+				}
+				if one, err := x.Refusal(t.Context(), f.Stamp); err != nil || one.Reason != f.Reason || one.Operation != f.Operation {
+					rt.Fatalf("got %+v, %v, want %+v", one, err, f)
+				}
+			}
+			if !maps.Equal(got, want) {
+				rt.Fatalf("got void %v, want %v", got, want)
+			}
+			if n := len(refusals(rt, t, x, db.RefusedOptions{Reasons: []db.Reason{db.ReasonVoid}, Unhandled: true})); n != len(want) {
+				rt.Fatalf("got %d by reason, want %d", n, len(want))
+			}
+			texts := refusalTexts(rt, x, db.RefusedOptions{})
+			newest := refusalTexts(rt, x, db.RefusedOptions{Newest: true})
+			slices.Reverse(newest)
+			if !slices.Equal(newest, texts) || r > 0 && !slices.Equal(texts, all) {
+				rt.Fatalf("they differ:\n%q\n%q\n%q", texts, newest, all)
+			}
+			all = texts
+			if _, err := x.Verify(t.Context()); err != nil {
+				rt.Fatal(err)
+			}
+		}
+	})
+}
+
+// An operation of a void record is written again, as this device's, and cannot be marked.
+func TestVoidIsRetried(t *testing.T) {
+	ctx := t.Context()
+	x, j := dbtest.OpenIn(t, memory(t), "a")
+	y, k := dbtest.OpenIn(t, memory(t), "b")
+	if _, err := y.Collection("a").Insert(ctx, raw(t, d("_id", 1, "v", "kept"))); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, x, j, k)
+	if err := x.SetCut(ctx, fold.Cut{Void: map[clock.LogID]clock.Void{k.Log(): clock.VoidAbove(0)}}); err != nil {
+		t.Fatal(err)
+	}
+	all := refusals(t, t, x, db.RefusedOptions{Collection: "a", Log: k.Log(), Unhandled: true})
+	if len(all) != 1 || all[0].Reason != db.ReasonVoid || all[0].Body == nil || all[0].Operation != "insert" {
+		t.Fatalf("got %+v, want the void insert with its document", all)
+	}
+	if err := x.Handle(ctx, true, all[0].Stamp); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("got %v, want %v", err, db.ErrNotFound)
+	}
+	if res, err := x.Retry(ctx, all[0].Stamp); err != nil || res.Changed != 1 {
+		t.Fatalf("got %+v, %v", res, err)
+	}
+	if doc, err := x.Collection("a").Get(ctx, all[0].ID); err != nil || doc.Raw.Lookup("v").StringValue() != "kept" {
+		t.Errorf("got %v, %v", doc, err)
 	}
 }

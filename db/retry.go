@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,10 +14,10 @@ import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/refused"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // StampText returns a stamp as text, for ParseStamp: time, log, hash and index,
@@ -55,27 +54,29 @@ func (db *DB) Refusal(ctx context.Context, s Stamp) (Refusal, error) {
 		return Refusal{}, err
 	}
 	defer v.Release()
-	r, _, err := db.refusalAt(ctx, v, s)
+	op, err := db.refusalAt(ctx, v, s)
 	if err != nil {
 		return Refusal{}, err
 	}
-	return *r, nil
+	return shownRefusal(v, view.EyesOf(ctx), op)
 }
 
-// refusalAt finds the refusal of the operation at s, and its record.
-func (db *DB) refusalAt(ctx context.Context, v *view.View, s Stamp) (*Refusal, *journal.Record, error) {
-	p := binary.BigEndian.AppendUint64(db.fold.Space.Key(keyspace.TagRefused), uint64(s.Time))
-	w := refusedWalk{db: db, v: v, eyes: view.EyesOf(ctx), it: v.Snap.Iterate(store.Prefix(p))}
-	defer w.it.Close()
+// refusalAt finds the refusal of the operation at s.
+func (db *DB) refusalAt(ctx context.Context, v *view.View, s Stamp) (*refused.Operation, error) {
+	w, err := refused.Start(ctx, v, db.fold.Journal, refused.Options{Log: s.Log, Since: s.Time, Until: s.Time + 1, Void: true})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
 	for {
-		r, err := w.next(ctx)
+		op, err := w.Next(ctx)
 		switch {
 		case err != nil:
-			return nil, nil, err
-		case r == nil:
-			return nil, nil, fault.Of(ErrNotFound, "there is no refused operation with this stamp")
-		case r.Stamp == s:
-			return r, w.rec, nil
+			return nil, err
+		case op == nil:
+			return nil, fault.Of(ErrNotFound, "there is no refused operation with this stamp")
+		case op.Stamp == s:
+			return op, nil
 		}
 	}
 }
@@ -89,17 +90,22 @@ type RetryResult struct {
 // Retry writes a refused operation again, now and in this device's log. It is
 // judged first, and a *[WriteError] says why it cannot be written. An operation
 // of an atomic transaction, which was refused whole, is written again with the
-// whole transaction. What was retried is handled.
+// whole transaction. What was retried is handled, but for what was void.
 func (db *DB) Retry(ctx context.Context, s Stamp) (res RetryResult, err error) {
 	v, err := db.fold.Acquire()
 	if err != nil {
 		return res, err
 	}
-	r, rec, err := db.refusalAt(ctx, v, s)
+	op, err := db.refusalAt(ctx, v, s)
+	var r Refusal
+	if err == nil {
+		r, err = shownRefusal(v, view.EyesOf(ctx), op)
+	}
 	v.Release()
 	if err != nil {
 		return res, err
 	}
+	rec := op.Record
 	if rec.Bad != nil {
 		return res, fault.Errorf(fault.BadValue, "a malformed record holds no operation that could be written again: %v", rec.Bad)
 	}
@@ -141,6 +147,9 @@ func (db *DB) Retry(ctx context.Context, s Stamp) (res RetryResult, err error) {
 			done = append(done, journal.Stamp(rec, uint32(i)))
 		}
 	}
+	if r.Reason == ReasonVoid {
+		return res, nil // it is listed while the record is held
+	}
 	if err := db.Handle(ctx, true, done...); err != nil && !errors.Is(err, ErrNotFound) {
 		return res, fmt.Errorf("the operation is written, but the refusal is not marked: %w", err)
 	}
@@ -159,7 +168,7 @@ func retryError(r *fold.Request, implied int) error {
 
 // Handle marks refusals as handled, or as not, on this replica only: it changes
 // what RefusedOptions.Unhandled leaves out, and nothing else. A refusal that gets
-// another reason is not handled any more. If one of the stamps, at most 1,000, is
+// another reason is not handled any more, and one of a void record cannot be marked. If one of the stamps, at most 1,000, is
 // of no refusal, nothing is marked and the error is ErrNotFound.
 func (db *DB) Handle(ctx context.Context, handled bool, stamps ...Stamp) error {
 	if len(stamps) > MaxHandled {
@@ -171,12 +180,15 @@ func (db *DB) Handle(ctx context.Context, handled bool, stamps ...Stamp) error {
 	}
 	var keys [][]byte
 	for _, s := range stamps {
-		_, rec, err := db.refusalAt(ctx, v, s)
+		op, err := db.refusalAt(ctx, v, s)
+		if err == nil && op.Reason == ReasonVoid {
+			err = fault.Of(ErrNotFound, "an operation of a void record cannot be marked: it is listed while the record is held")
+		}
 		if err != nil {
 			v.Release()
 			return err
 		}
-		keys = append(keys, db.fold.Space.Key(keyspace.TagRefused, keyspace.Ref{Time: s.Time, N: rec.N, Index: s.Index}.Append(nil)))
+		keys = append(keys, db.fold.Space.Key(keyspace.TagRefused, keyspace.Ref{Time: s.Time, N: op.Record.N, Index: s.Index}.Append(nil)))
 	}
 	v.Release()
 	r := &fold.Request{Ctx: ctx, Do: func() error { return db.fold.MarkHandled(keys, handled) }}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/refused"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -30,10 +31,13 @@ func (db *DB) Verify(ctx context.Context) (Hash, error) {
 			return Hash{}, fmt.Errorf("collection %s: %w", name, err)
 		}
 	}
-	w := refusedWalk{db: db, v: v, eyes: view.EyesOf(view.SeeingAll(ctx)), it: v.Snap.Iterate(db.refusedRange(&RefusedOptions{}))}
-	defer w.it.Close()
+	w, err := refused.Start(ctx, v, db.fold.Journal, refused.Options{})
+	if err != nil {
+		return Hash{}, err
+	}
+	defer w.Close()
 	for {
-		r, err := w.next(ctx)
+		r, err := w.Next(ctx)
 		if err != nil {
 			return Hash{}, err
 		}

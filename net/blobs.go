@@ -96,8 +96,9 @@ func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- wire
 	}
 }
 
-// sendBlobs serves one stream. A peer that may not have the whole thread gets
-// nothing, for as long as that is so.
+// sendBlobs serves one stream. A peer that may not have the whole thread gets nothing, for as
+// long as that is so: a former member is told. To whom is being let in, and to whom the records
+// are refused too, there is nothing to say.
 func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, wants <-chan wire.Want) error {
 	t, cursor := l.share.thread, int64(min(req.After, 1<<62))
 	if last := t.LastBlob(); cursor > last {
@@ -105,9 +106,18 @@ func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, w
 	}
 	number := l.followBegins(req.Follow)
 	defer l.followEnds(number)
+	told := false
 	for first := true; ; {
 		changed, admission := t.Changed(), l.share.admission.Wait()
 		allowed, _, _ := l.share.host.admit(l, nil)
+		if ended := allowed == rightEnd; ended && !told {
+			if err := w.Send(refusal{CodeNotMember, formerMember}.message(req.Thread)); err != nil {
+				return err
+			}
+			told, first = true, true // what it is listed next says that this is over
+		} else if !ended {
+			told = false
+		}
 		if allowed == rightAll && req.Follow {
 			var err error
 			if cursor, err = l.sendRefs(w, cursor, first); err != nil {
@@ -352,6 +362,11 @@ func (l *link) pullBlobs(ctx context.Context) (err error) {
 			refs, queued = queued[0], queued[1:]
 		} else {
 			kind, body, err := b.read()
+			if err != nil && b.refused.code == CodeNotMember { // it may be one again
+				l.set(func() { l.noBlobs, l.blobs = b.refused, false })
+				b.refused = refusal{}
+				continue
+			}
 			if err != nil {
 				return err
 			}

@@ -409,6 +409,7 @@ func (h *Host) nextExpiry() (next time.Time, ok bool) {
 const (
 	needsCredential = "The relay gives a thread only to devices with a credential: add the relay with a key."
 	notMember       = "The device is not a member of the thread, as far as the peer knows."
+	formerMember    = "The membership of this device has ended."
 )
 
 // uninvited says why an invite does not do.

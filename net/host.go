@@ -110,6 +110,7 @@ type Host struct {
 	lost   bool  // the store could not give some threads
 	full   error // why nothing can be stored; nil while it can
 	shares map[ThreadID]*share
+	halves map[ThreadID]bool // entries that failed, and left something in the store
 	peers  map[peer.ID]*remote
 	// members counts the threads that a device is a member of.
 	members map[keys.PublicKey]int
@@ -133,7 +134,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	}
 	h := &Host{
 		ending: make(chan struct{}, 1), opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
-		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
+		shares: map[ThreadID]*share{}, halves: map[ThreadID]bool{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
 		limits: opt.limits.withDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
 	}
 	h.strangers = strangers.New(h.Known, requestTimeout)

@@ -70,7 +70,7 @@ func (h *Host) reclaim(ctx context.Context, r Recovery, next keys.PublicKey) (*T
 		return nil, err
 	}
 	if err := t.Recover(ctx, r, next); err != nil {
-		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+		return nil, h.undo(t, err)
 	}
 	return h.entered(t, key, proof)
 }
@@ -79,9 +79,12 @@ func (h *Host) reclaim(ctx context.Context, r Recovery, next keys.PublicKey) (*T
 func (h *Host) reclaimFrom(ctx context.Context, p peer.ID, r Recovery, q controlRequest) (t *thread.Thread, err error) {
 	defer func() {
 		if err != nil && t != nil {
-			err = errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+			err = h.undo(t, err)
 		}
 	}()
+	if err := h.clear(ctx, r.Thread); err != nil {
+		return nil, err
+	}
 	var began error
 	opened := false
 	open := func() error {
@@ -209,9 +212,12 @@ func (h *Host) beginFrom(ctx context.Context, p peer.ID, id ThreadID, service fo
 	if format.ThreadIDOf(genesis) != id {
 		return nil, fault.Of(ErrMalformed, "genesis of another thread")
 	}
+	if err := h.clear(ctx, id); err != nil {
+		return nil, err
+	}
 	t, err := thread.Begin(ctx, h.env, slices.Clone(genesis), service)
 	if err != nil {
 		return nil, err
 	}
-	return finish(ctx, t, runs, t.FinishBegin)
+	return h.finish(ctx, t, runs, t.FinishBegin)
 }

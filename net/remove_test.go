@@ -2,6 +2,7 @@ package net
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -45,6 +46,12 @@ func TestRemovalBetweenHosts(t *testing.T) {
 	if _, _, _, err := tx.Append(tx1, []Draft{{Time: x.clock.Now(), Payload: []byte("late")}}); !errors.Is(err, ErrNotMember) {
 		t.Fatalf("got %v of a write by the removed", err)
 	}
+	until(t, tx, "its status says that all whom it is connected to refuse it", func() bool {
+		all := slices.DeleteFunc(tx.Status(), func(ps PeerStatus) bool { return ps.State == StateUnreachable })
+		return len(all) > 1 && !slices.ContainsFunc(all, func(ps PeerStatus) bool {
+			return ps.State != StateRefused || ps.Code != CodeNotMember
+		})
+	})
 	// Control records that came after its end are not for it.
 	n := tx.held().ControlRecords()
 	if err := to.Rotate(t.Context()); err != nil {

@@ -337,12 +337,13 @@ func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proo
 }
 
 // entered begins to exchange a thread of which this device has become a member, by what it
-// proved, if anything.
+// proved, if anything. A thread that cannot be exchanged is removed: nobody has heard of what
+// this device wrote, and it can enter again.
 func (h *Host) entered(t *thread.Thread, invite, proof []byte) (*Thread, error) {
 	s := h.newShare(t)
 	s.invite, s.proof = invite, proof
 	if err := s.save(); err != nil {
-		return nil, err
+		return nil, h.undo(t, err)
 	}
 	s, err := h.add(s)
 	if err != nil {
@@ -353,17 +354,20 @@ func (h *Host) entered(t *thread.Thread, invite, proof []byte) (*Thread, error) 
 
 // finishJoin makes this device a member of a thread whose control logs it got.
 func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []format.Run) (*thread.Thread, error) {
+	if err := h.clear(ctx, inv.Thread); err != nil {
+		return nil, err
+	}
 	t, err := thread.Join(ctx, h.env, inv, genesis)
 	if err != nil {
 		return nil, err
 	}
-	return finish(ctx, t, runs, t.FinishJoin)
+	return h.finish(ctx, t, runs, t.FinishJoin)
 }
 
 // finish takes control logs into a thread that begins here, and ends its beginning; or the
 // thread is removed. What is refused of others, as the peer may be anybody, comes again from
 // members.
-func finish(ctx context.Context, t *thread.Thread, runs []format.Run, end func(context.Context) error) (_ *thread.Thread, err error) {
+func (h *Host) finish(ctx context.Context, t *thread.Thread, runs []format.Run, end func(context.Context) error) (_ *thread.Thread, err error) {
 	for i := 0; i < len(runs) && err == nil; i++ {
 		err = takeRun(ctx, t, runs[i])
 	}
@@ -371,9 +375,38 @@ func finish(ctx context.Context, t *thread.Thread, runs []format.Run, end func(c
 		err = end(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+		return nil, h.undo(t, err)
 	}
 	return t, nil
+}
+
+// undo removes a thread that this device could not enter. What a full disk keeps of it goes
+// before the next try, or at the next start.
+func (h *Host) undo(t *thread.Thread, err error) error {
+	left := t.Remove(context.Background())
+	if left != nil {
+		h.mu.Lock()
+		h.halves[t.ID()] = true
+		h.mu.Unlock()
+	}
+	return errors.Join(err, left)
+}
+
+// clear removes what undo left of a thread.
+func (h *Host) clear(ctx context.Context, id ThreadID) error {
+	h.mu.Lock()
+	half := h.halves[id]
+	h.mu.Unlock()
+	if !half {
+		return nil
+	}
+	if err := thread.Discard(ctx, h.env, id); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	delete(h.halves, id)
+	h.mu.Unlock()
+	return nil
 }
 
 func takeRun(ctx context.Context, t *thread.Thread, r format.Run) error {

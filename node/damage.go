@@ -126,7 +126,7 @@ func (n *Node) quarantine(d *database, why error) {
 	n.mu.Unlock()
 	n.setDamaged(&damaged{name: d.name, id: d.thread.ID(), number: d.number, prefix: d.thread.Prefix(), err: why})
 	d.thread.Attach(nil)
-	err := d.close()
+	err := d.Close()
 	if werr := n.host.Withdraw(d.thread.ID()); !errors.Is(werr, net.ErrUnknownThread) {
 		err = errors.Join(err, werr)
 	}

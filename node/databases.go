@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/handle"
 	"github.com/weftdb/weft/node/internal/rows"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -45,8 +46,8 @@ type database struct {
 	number uint64
 	thread *net.Thread
 
-	handle             // of the fold
-	needed atomic.Bool // a need has not begun
+	handle.Handle             // of the fold
+	needed        atomic.Bool // a need has not begun
 
 	rebuilding atomic.Bool         // it is not served before its peers have given what they hold
 	rebuilt    chan struct{}       // closed when it is not rebuilding any more
@@ -134,7 +135,7 @@ func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 
 // register gives a thread a name and a number, durably. The number and the name are in one
 // transaction, so no number is given twice. A crash before the note is written leaves a
-// database that the note lacks, and the next open notes it.
+// database that the note lacks, and the next open notes it; an error takes the name away again.
 func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	tx := n.store.Begin()
 	defer tx.Discard()
@@ -159,7 +160,30 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 		return nil, err
 	}
 	d := n.attach(name, r.Number, t)
-	return d, n.noteDatabase(d)
+	if err := n.noteDatabase(d); err != nil {
+		return nil, errors.Join(err, n.unregister(d))
+	}
+	return d, nil
+}
+
+// unregister takes the name away from a thread that could not be noted. The note lacks it, and
+// what memory has of it there goes with the next write.
+func (n *Node) unregister(d *database) error {
+	_ = n.note.Remove(d.thread.ID()) // fails as the note of it did
+	tx := n.store.Begin()
+	defer tx.Discard()
+	tx.UseReserve()
+	if err := tx.Delete([]byte(prefixDatabase + d.name)); err != nil {
+		return err
+	}
+	if err := rows.Commit(n.store, tx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	delete(n.databases, d.name)
+	n.mu.Unlock()
+	d.thread.Attach(nil)
+	return d.Close()
 }
 
 // lookup returns a database that is served by its name.
@@ -219,7 +243,21 @@ func (n *Node) createDatabase(ctx context.Context, name string) (*db.DB, error) 
 	if err != nil {
 		return nil, err
 	}
-	return n.adopt(ctx, name, t)
+	return n.made(ctx, name, t)
+}
+
+// made adopts a thread that was just made; or removes it, so that a second try finds its name
+// free.
+func (n *Node) made(ctx context.Context, name string, t *net.Thread) (*db.DB, error) {
+	d, err := n.adopt(ctx, name, t)
+	if err == nil {
+		return d, nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if _, missing := n.find(name); missing != nil {
+		return nil, errors.Join(err, n.host.Discard(ctx, t.ID()))
+	}
+	return nil, errors.Join(err, n.remove(ctx, name))
 }
 
 // adopt registers a thread of the node and opens it. An error after the registration leaves
@@ -286,6 +324,11 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 func (n *Node) removeDatabase(ctx context.Context, name string) error {
 	n.naming.Lock()
 	defer n.naming.Unlock()
+	return n.remove(ctx, name)
+}
+
+// remove is removeDatabase with naming held.
+func (n *Node) remove(ctx context.Context, name string) error {
 	id, number, err := n.numberOf(name)
 	if err != nil {
 		return err
@@ -313,7 +356,7 @@ func (n *Node) removeDatabase(ctx context.Context, name string) error {
 	n.mu.Unlock()
 	if d != nil {
 		d.thread.Attach(nil)
-		if err := d.close(); err != nil {
+		if err := d.Close(); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/archive"
+	"github.com/weftdb/weft/node/internal/handle"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homelock"
 )
@@ -19,7 +20,7 @@ var (
 	// ErrInvalid reports a configuration or an argument that cannot be.
 	ErrInvalid = addrs.ErrInvalid
 	// ErrClosed reports use of a closed node.
-	ErrClosed = fault.New(fault.Closed, "the node is closed")
+	ErrClosed = handle.ErrClosed
 )
 
 // Reported by what a node keeps.

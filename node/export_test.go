@@ -29,7 +29,7 @@ func Suspended(n *Node, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return !d.handle.loaded(), nil
+	return !d.Loaded(), nil
 }
 
 // Harm damages something of a database in the store: records, body, documents or
@@ -40,7 +40,7 @@ func Harm(t *testing.T, n *Node, name, what string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.rest() // what is in memory is not what is stored
+	d.Rest() // what is in memory is not what is stored
 	last := func(v []byte) []byte { v[len(v)-3] ^= 1; return v }
 	switch what {
 	case "records": // two of its control log come before those of its data log

@@ -14,7 +14,7 @@ import (
 
 // open returns the fold, opening it if this is its first use.
 func (d *database) open(ctx context.Context) (*replica.Replica, error) {
-	fold, opened, err := d.first(func() (*replica.Replica, error) { return d.openFold(ctx) })
+	fold, opened, err := d.First(func() (*replica.Replica, error) { return d.openFold(ctx) })
 	if err == nil && opened {
 		d.n.crowded()
 		// Without the lock: whoever this wakes asks for the state.
@@ -64,7 +64,7 @@ func (d *database) need() {
 
 // arrived says that the thread has new records.
 func (d *database) arrived() {
-	if !d.wake() {
+	if !d.Wake() {
 		d.need()
 	}
 }
@@ -76,14 +76,14 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	d.cutMu.Lock()
 	taken := d.taken == d.told
 	d.cutMu.Unlock()
-	if fold := d.get(); fold != nil {
+	if fold := d.Get(); fold != nil {
 		n, h := fold.StateHash()
 		return n, h, taken
 	}
 	if !taken {
 		return 0, clock.Hash{}, false // voided opens it
 	}
-	f, ok := d.peek(d.n.store, foldPrefix(d.number))
+	f, ok := d.Peek(d.n.store, foldPrefix(d.number))
 	if ok = ok && f.Authority == d.thread.Authority(); !ok {
 		d.need()
 	}
@@ -134,7 +134,7 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	d.cutMu.Lock()
 	c, told, taken := d.cut, d.told, d.taken
 	d.cutMu.Unlock()
-	if told == taken && d.get() != nil {
+	if told == taken && d.Get() != nil {
 		return nil
 	}
 	err := fold.SetCut(ctx, foldCut(c))

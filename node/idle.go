@@ -70,7 +70,7 @@ func (n *Node) startIdle(context.Context) error {
 func restIdle(loaded []*database, idle time.Duration, most int, now time.Time) {
 	used := make(map[*database]time.Time, len(loaded))
 	for _, d := range loaded {
-		used[d] = d.lastUse(now)
+		used[d] = d.LastUse(now)
 	}
 	slices.SortFunc(loaded, func(a, b *database) int { return used[a].Compare(used[b]) })
 	left := len(loaded)
@@ -79,7 +79,7 @@ func restIdle(loaded []*database, idle time.Duration, most int, now time.Time) {
 		if !crowded && (idle < 0 || now.Sub(used[d]) < idle) {
 			break // those after it were used later
 		}
-		if d.rest() {
+		if d.Rest() {
 			left--
 		}
 	}
@@ -91,7 +91,7 @@ func (n *Node) allLoaded() []*database {
 	defer n.mu.Unlock()
 	var out []*database
 	for _, d := range n.databases {
-		if d.loaded() {
+		if d.Loaded() {
 			out = append(out, d)
 		}
 	}

@@ -80,9 +80,10 @@ type Config struct {
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
-	home     *homedir.Home // that is open already; its owner closes it
-	offline  bool          // a home that is checked listens nowhere and connects to nobody
-	storeDir string        // in the home, of a copy that is being repaired; "" is the store
+	home     *homedir.Home                 // that is open already; its owner closes it
+	offline  bool                          // a home that is checked listens nowhere and connects to nobody
+	storeDir string                        // in the home, of a copy that is being repaired; "" is the store
+	overlay  func(store.Store) store.Store // in tests, laid over the store; nil is none
 
 	// Engine is the store's engine, "badger" or "pebble"; "" means the one that
 	// the home has, or pebble. It is fixed when the home is made.
@@ -207,6 +208,9 @@ func (n *Node) startStore(context.Context) (err error) {
 		Engine: n.cfg.Engine, Damaged: n.metKey,
 		Logf: func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
+	if err == nil && n.cfg.overlay != nil {
+		n.store = n.cfg.overlay(n.store)
+	}
 	if n.home.Fell != 0 && len(n.cfg.Surfaces) > 0 {
 		n.log.Warn("the last daemon was ended from outside, or by an error that its last lines tell: what it acknowledged is in the store; weft doctor checks it", "process", n.home.Fell)
 	}
@@ -275,7 +279,7 @@ func (n *Node) Close() error {
 	n.cancel()
 	whole := len(n.Damages()) == 0
 	for _, d := range n.all() {
-		errs = append(errs, d.close())
+		errs = append(errs, d.Close())
 		whole = whole && !d.rebuilding.Load()
 	}
 	noted := n.note != nil && n.host != nil

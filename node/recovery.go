@@ -37,8 +37,10 @@ func (n *Node) CreateRecoverable(ctx context.Context, name string) (d *db.DB, re
 	if err != nil {
 		return nil, "", err
 	}
-	d, err = n.adopt(ctx, name, t)
-	return d, r.Text(), err
+	if d, err = n.made(ctx, name, t); err != nil {
+		return nil, "", err
+	}
+	return d, r.Text(), nil
 }
 
 // foundAt returns where a database is found: at its relays, and here.

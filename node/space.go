@@ -145,7 +145,7 @@ func (s *Space) Create(ctx context.Context, name string) (*db.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.n.adopt(ctx, full, t)
+	out, err := s.n.made(ctx, full, t)
 	return out, s.told(err)
 }
 

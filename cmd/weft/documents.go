@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,6 +107,7 @@ type inserter struct {
 	m    *weftv1.InsertRequest
 	size int
 	out  insertOutput
+	tell func(ids []json.RawMessage) error // of what was stored
 }
 
 func (i *inserter) add(ctx context.Context, docs ...[]byte) error {
@@ -126,18 +128,36 @@ func (i *inserter) flush(ctx context.Context) error {
 		return err
 	}
 	i.m.Documents, i.size = nil, 0
+	told := len(i.out.IDs)
 	for _, id := range r.Msg.GetIds() {
 		i.out.IDs = append(i.out.IDs, client.IDText(id))
 	}
-	i.out.Inserted = len(i.out.IDs)
-	return nil
+	i.out.Inserted += len(r.Msg.GetIds())
+	return i.tell(i.out.IDs[told:])
 }
 
 func (a *app) insertCommand() *cobra.Command {
 	return a.newCommand("insert DB COLLECTION [DOC… | -]", "Insert documents, or arrays of them; - reads them from standard input, one per line", 2, -1,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			i := inserter{c: c, m: &weftv1.InsertRequest{Database: args[0], Collection: args[1]}, out: insertOutput{IDs: []json.RawMessage{}}}
+			i.tell = func(ids []json.RawMessage) error {
+				if a.json { // one value, at the end
+					return nil
+				}
+				i.out.IDs = i.out.IDs[:0]
+				return a.print(nil, func(w io.Writer) {
+					for _, id := range ids {
+						fmt.Fprintf(w, "%s\n", id)
+					}
+				})
+			}
 			if docs := args[2:]; len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
+				tty.OnIdle(a.input, func() error {
+					if len(i.m.Documents) == 0 {
+						return nil
+					}
+					return i.flush(ctx)
+				})
 				err = lines(a.input, func(n int, line []byte) error {
 					docs, err := client.Documents(line)
 					if err != nil {
@@ -163,14 +183,10 @@ func (a *app) insertCommand() *cobra.Command {
 			if n := i.out.Inserted; err != nil && n > 0 {
 				err = fmt.Errorf("after %s: %w", words.Count(int64(n), "inserted document"), err)
 			}
-			if err != nil {
-				return err
+			if a.json && (err == nil || i.out.Inserted > 0) {
+				err = cmp.Or(err, a.line(i.out))
 			}
-			return a.print(i.out, func(w io.Writer) {
-				for _, id := range i.out.IDs {
-					fmt.Fprintf(w, "%s\n", id)
-				}
-			})
+			return err
 		})
 }
 

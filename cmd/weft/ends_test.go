@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/rpc"
@@ -229,5 +230,90 @@ func TestInputThatStaysAwayHoldsNothing(t *testing.T) {
 	}
 	if out, err := command(t, home, "db", "ls").CombinedOutput(); err != nil {
 		t.Errorf("the next command: %s, %v", out, err)
+	}
+}
+
+// What comes from a pipe that stays open is stored, and its _ids are told.
+func TestPipeThatStaysOpen(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := command(t, home, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %s, %v", args, out, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	begin := func(args ...string) (*exec.Cmd, io.WriteCloser, *bufio.Reader) {
+		t.Helper()
+		cmd := command(t, home, args...)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() }) // if it did not end
+		return cmd, in, bufio.NewReader(out)
+	}
+	run("init")
+	run("db", "create", "m")
+	_, _, ready := begin("daemon", "--json", "--mdns=false", "--api", "127.0.0.1:0", "--p2p", "/ip4/127.0.0.1/tcp/0")
+	if _, err := ready.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	write := func(w io.Writer, text string) {
+		t.Helper()
+		if _, err := io.WriteString(w, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd, in, ids := begin("insert", "m", "c", "-")
+	for _, id := range []string{"1", "2"} {
+		write(in, "{_id: "+id+"}\n")
+		if line, err := ids.ReadString('\n'); err != nil || strings.TrimSpace(line) != id {
+			t.Fatalf("got %q, %v, want %s", line, err, id)
+		}
+	}
+	write(in, "{_id: 3}\n{_id: ")
+	if line, err := ids.ReadString('\n'); err != nil || strings.TrimSpace(line) != "3" {
+		t.Fatalf("got %q, %v, want 3: half a line is none", line, err)
+	}
+	write(in, "4}\n{_id: 1}\n{_id: 5}\n")
+	_ = in.Close()
+	if rest, err := io.ReadAll(ids); err != nil || strings.Contains(string(rest), "1") {
+		t.Fatalf("got %q, %v", rest, err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("an _id that is there is no error")
+	}
+	for _, c := range []struct {
+		args  []string
+		first string
+	}{
+		{[]string{"import", "m", "i", "-", "--new-ids"}, "{\"_id\": 1}\n"},
+		{[]string{"import", "m", "-", "--new-ids"}, "{\"weft\": \"export\", \"version\": 1, \"database\": \"m\"}\n{\"collection\": \"j\", \"document\": {\"_id\": 1}}\n"},
+	} {
+		cmd, in, _ := begin(c.args...)
+		write(in, c.first)
+		coll := "i"
+		if len(c.args) == 4 {
+			coll = "j"
+		}
+		for end := time.Now().Add(time.Minute); ; {
+			if n, err := command(t, home, "count", "m", coll).Output(); err == nil && strings.TrimSpace(string(n)) == "1" {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%q: nothing is stored", c.args)
+			}
+		}
+		_ = in.Close()
+		_ = cmd.Wait() // an export that lacks its end is an error
 	}
 }

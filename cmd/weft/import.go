@@ -30,21 +30,21 @@ const (
 	batchBytes     = 2 << 20
 )
 
-// openInput opens a file, or standard input for "-".
-func (a *app) openInput(ctx context.Context, name string) (r io.Reader, done func() error, err error) {
+// openInput opens a file, or standard input for "-"; onIdle sets what is done when nothing comes.
+func (a *app) openInput(ctx context.Context, name string) (r io.Reader, onIdle func(f func() error), done func() error, err error) {
 	raw, size, done := a.input, int64(-1), func() error { return nil }
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		info, err := f.Stat()
 		if err != nil {
-			return nil, nil, errors.Join(err, f.Close())
+			return nil, nil, nil, errors.Join(err, f.Close())
 		}
 		raw, size, done = tty.Input(ctx, f), info.Size(), f.Close
 	}
-	return io.TeeReader(raw, a.progress(size, "import")), done, nil
+	return io.TeeReader(raw, a.progress(size, "import")), func(f func() error) { tty.OnIdle(raw, f) }, done, nil
 }
 
 // A progress shows how much was done, to people.
@@ -89,8 +89,9 @@ type importer struct {
 	goOn    bool
 	m       *weftv1.ImportRequest
 	size    int
-	over    bool  // a line could not be read, which ends the import: the node says so
-	stopped error // why this side ended early
+	coll    string // of what was sent last
+	over    bool   // a line could not be read, which ends the import: the node says so
+	stopped error  // why this side ended early
 }
 
 // flush sends the batch; io.EOF says that the node does not want more.
@@ -101,6 +102,18 @@ func (i *importer) flush() error {
 	}
 	i.m, i.size = &weftv1.ImportRequest{}, 0
 	return i.stream.Send(m)
+}
+
+// idle sends what there is, and has it stored: a message that names the collection begins it
+// again, and ends the batch.
+func (i *importer) idle() error {
+	if len(i.m.GetDocuments()) == 0 && len(i.m.GetUnread()) == 0 {
+		return nil
+	}
+	if err := i.flush(); err != nil {
+		return err
+	}
+	return i.stream.Send(&weftv1.ImportRequest{Collection: i.coll})
 }
 
 // send sends a document or a definition, or that a line could not be read: the node counts
@@ -151,6 +164,9 @@ func (i *importer) run(src source) error {
 				return err
 			}
 			i.m.Collection = it.Collection
+			if it.Collection != "" {
+				i.coll = it.Collection
+			}
 		}
 		if it.Err == nil {
 			last = it.Collection
@@ -234,7 +250,7 @@ func (o *importFlags) form(name, collection string) (transfer.Type, error) {
 
 // doImport sends what src gives to a collection, or with "" to those it names,
 // and reports.
-func (a *app) doImport(ctx context.Context, c *client.Client, database, collection string, o importFlags, src source, notes func() []string) error {
+func (a *app) doImport(ctx context.Context, c *client.Client, database, collection string, o importFlags, src source, onIdle func(f func() error), notes func() []string) error {
 	if _, err := transfer.ParseDuplicates(o.duplicate); err != nil {
 		return usagef("invalid --on-duplicate %q: want fail, skip or replace", o.duplicate)
 	}
@@ -243,11 +259,14 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	}
 	start := time.Now()
 	i := &importer{
-		stream: c.Documents.Import(ctx), goOn: o.goOn,
+		stream: c.Documents.Import(ctx), goOn: o.goOn, coll: collection,
 		m: &weftv1.ImportRequest{Database: database, Collection: collection, OnDuplicate: o.duplicate, GoOn: o.goOn, MaxFailures: o.most},
 	}
 	if err := i.flush(); err != nil && !errors.Is(err, io.EOF) {
 		return err
+	}
+	if onIdle != nil {
+		onIdle(i.idle)
 	}
 	sendErr := i.run(func() (transfer.Item, error) {
 		it, err := src()
@@ -329,7 +348,7 @@ func (a *app) importCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			raw, done, err := a.openInput(ctx, name)
+			raw, onIdle, done, err := a.openInput(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -345,13 +364,13 @@ func (a *app) importCommand() *cobra.Command {
 					err = fmt.Errorf("%s: %w", name, err)
 				}
 				return it, err
-			}, nil)
+			}, onIdle, nil)
 		})
 	cmd.Flags().StringVar(&o.kind, "type", "", "type of the file: json, csv, tsv or bson (default by its name, else json)")
 	cmd.Flags().StringSliceVar(&o.fields, "fields", nil, "names of the columns of a csv or tsv file that does not begin with them")
 	cmd.Long = cmd.Short + ".\n\nA file has documents in Extended JSON, one per line or one after the other, or one array of documents; or the rows of a\n" +
 		"table (csv, tsv), of which the first has the names of the fields; or documents in BSON, as mongodump writes them. It can be\n" +
-		"compressed with gzip or zstd.\n" +
+		"compressed with gzip or zstd. What comes from a pipe is stored as it comes; with --new-ids, from the first line on.\n" +
 		"Without COLLECTION it is what weft export DB printed, definitions included. After a crash, run it again with --on-duplicate skip."
 	o.set(cmd)
 	return cmd
@@ -395,7 +414,8 @@ func (a *app) exportCommand() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Long = cmd.Short + ".\n\nAll collections are exported as of one moment. weft import DB FILE reads what this prints for a database, and\n" +
+	cmd.Long = cmd.Short + ".\n\nA document that Extended JSON cannot give back, as fields of its own are named like $oid or $date, is an error: export\n" +
+		"its collection with --type bson. All collections are exported as of one moment. weft import DB FILE reads what this prints for a database, and\n" +
 		"weft import DB COLLECTION FILE what it prints for a collection."
 	f := cmd.Flags()
 	f.StringVar(&o.query, "query", "", "only the documents that match this filter")
@@ -449,7 +469,7 @@ func (a *app) exportCollection(ctx context.Context, c *client.Client, database, 
 	for stream.Receive() {
 		for _, d := range stream.Msg().GetDocuments() {
 			if err := out.Write(d); err != nil {
-				return found, errors.Join(err, stream.Close())
+				return found, errors.Join(fmt.Errorf("collection %s: %w", collection, err), stream.Close())
 			}
 			found++
 		}

@@ -27,7 +27,7 @@ func (a *app) dbImport() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, in.Close()) }()
-			return a.doImport(ctx, c, args[0], "", o, in.Next, in.Notes)
+			return a.doImport(ctx, c, args[0], "", o, in.Next, nil, in.Notes)
 		})
 	cmd.Long = cmd.Short + `.
 

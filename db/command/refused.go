@@ -10,7 +10,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
-	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -86,7 +85,7 @@ func refusedOptions(name string, cmd bson.Raw) (o db.RefusedOptions, err error) 
 		return o, err
 	}
 	for _, r := range rs {
-		if r == "" || !slices.Contains(keyspace.Reasons[:], db.Reason(r)) {
+		if !slices.Contains(db.Reasons(), db.Reason(r)) {
 			return o, fault.Errorf(fault.BadValue, "there is no reason %q: the reasons are %s", r, reasonList())
 		}
 		o.Reasons = append(o.Reasons, db.Reason(r))
@@ -210,10 +209,9 @@ func (rn *Runner) cmdHandleRefused(ctx context.Context, _ string, cmd bson.Raw) 
 	return bson.D{{Key: "n", Value: int32(len(stamps))}}, nil
 }
 
-// reasonList leaves out the first reason, which is that of no refusal.
 func reasonList() string {
 	var words []string
-	for _, r := range keyspace.Reasons[1:] {
+	for _, r := range db.Reasons() {
 		words = append(words, string(r))
 	}
 	return strings.Join(words, ", ")

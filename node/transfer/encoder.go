@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // What marks the first and the last line of an export of a whole database.
@@ -19,7 +20,7 @@ const (
 )
 
 // An Encoder writes documents as canonical Extended JSON, one a line: reading them gives
-// the same bytes. Its caller owes Close. It belongs to one goroutine. What it has written
+// the same bytes. A document of which that is not so is an error of Write. Its caller owes Close. It belongs to one goroutine. What it has written
 // is whole only after Close: lines are buffered, and a tagged file says at its end how many
 // documents it has.
 type Encoder struct {
@@ -28,6 +29,7 @@ type Encoder struct {
 	prefix []byte // of a line with a document
 	line   []byte
 	docs   uint64
+	coll   string // in use
 }
 
 // NewEncoder returns an encoder of one collection's documents.
@@ -60,6 +62,7 @@ func (e *Encoder) Use(collection string, definition bson.Raw) error {
 	if !e.tagged {
 		return nil
 	}
+	e.coll = collection
 	name, err := json.Marshal(collection)
 	if err != nil {
 		return err
@@ -68,6 +71,9 @@ func (e *Encoder) Use(collection string, definition bson.Raw) error {
 	if definition == nil {
 		return nil
 	}
+	if name := db.Wrapper(definition); name != "" {
+		return inexact("the definition of collection "+collection, name)
+	}
 	e.line = db.AppendJSON(fmt.Appendf(e.line[:0], `{"collection":%s,"definition":`, name), definition, true)
 	_, err = e.w.Write(append(e.line, '}', '\n'))
 	return err
@@ -75,6 +81,16 @@ func (e *Encoder) Use(collection string, definition bson.Raw) error {
 
 // Write writes a document of the collection in use.
 func (e *Encoder) Write(doc bson.Raw) error {
+	if name := db.Wrapper(doc); name != "" {
+		what := "the document"
+		if e.coll != "" {
+			what += " of collection " + e.coll
+		}
+		if id, err := doc.LookupErr("_id"); err == nil {
+			what += " with the _id " + string(db.AppendJSONValue(nil, id, false))
+		}
+		return inexact(what, name)
+	}
 	e.docs++
 	e.line = db.AppendJSON(append(e.line[:0], e.prefix...), doc, true)
 	if e.tagged {
@@ -83,6 +99,11 @@ func (e *Encoder) Write(doc bson.Raw) error {
 	e.line = append(e.line, '\n')
 	_, err := e.w.Write(e.line)
 	return err
+}
+
+// inexact says that text would not give something back.
+func inexact(what, field string) error {
+	return fault.Of(ErrInexact, "%.300s has a field %s of its own, which Extended JSON takes for another type: export its collection with --type bson", what, field)
 }
 
 // Documents returns how many documents were written.

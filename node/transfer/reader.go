@@ -88,7 +88,11 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	if mark, _ := b.Peek(len(byteOrderMark)); o.Type != BSON && string(mark) == byteOrderMark {
 		_, _ = b.Discard(len(byteOrderMark)) // was peeked
 	}
-	begin, err := b.Peek(fingerprinted)
+	covers := fingerprinted
+	if o.NewIDs {
+		covers = len("\xff\xfe") // a pipe may stay open before more comes
+	}
+	begin, err := b.Peek(covers)
 	if err != nil && !errors.Is(err, io.EOF) && len(begin) == 0 {
 		out.close()
 		return nil, cutShort(err)

@@ -21,6 +21,8 @@ var (
 	ErrFormat = fault.New(fault.Malformed, "the file is not in a format that imports read")
 	// ErrCut reports a file that ends before its end.
 	ErrCut = fault.New(fault.CutShort, "the file is incomplete")
+	// ErrInexact reports a document that the text of an export would not give back.
+	ErrInexact = fault.New(fault.InvalidArgument, "the text of an export would not give the document back")
 	// ErrDefined reports a collection that is defined otherwise in the database.
 	ErrDefined = fault.New(fault.AlreadyExists, "the collection already exists with another definition")
 )

@@ -333,3 +333,33 @@ func TestThreadDBPacked(t *testing.T) {
 		t.Errorf("got %s, want a refusal of two files of configurations", got)
 	}
 }
+
+// A document that its text would not give back is an error that names it, and one of BSON is not.
+func TestInexact(t *testing.T) {
+	odd, err := bson.Marshal(bson.D{{Key: "_id", Value: "odd"}, {Key: "a", Value: bson.D{{Key: "$oid", Value: "x"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := transfer.NewDatabaseEncoder(io.Discard, "d")
+	if err == nil {
+		err = e.Use("c", nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Write(odd); !errors.Is(err, transfer.ErrInexact) || !strings.Contains(err.Error(), `collection c with the _id "odd" has a field $oid`) {
+		t.Errorf("got %v, want %v", err, transfer.ErrInexact)
+	}
+	if err := e.Use("c", odd); !errors.Is(err, transfer.ErrInexact) {
+		t.Errorf("got %v of a definition, want %v", err, transfer.ErrInexact)
+	}
+	for form, want := range map[transfer.Type]error{transfer.JSON: transfer.ErrInexact, transfer.BSON: nil} {
+		w, err := transfer.NewDocumentWriter(io.Discard, form, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Write(odd); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", form, err, want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ func AppendJSON(dst, doc []byte, canonical bool) []byte {
 }
 
 // AppendJSONValue appends v as Extended JSON v2. Canonical text gives back the
-// same bytes; relaxed text may widen or narrow number types.
+// same bytes, but of a value with a [Wrapper]; relaxed text may widen or narrow number types.
 func AppendJSONValue(dst []byte, v Value, canonical bool) []byte {
 	switch v.Type {
 	case bson.TypeString:

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,38 @@ func (p *parser) wrapper(name string, start, depth int) (t bson.Type, ok bool) {
 	}
 	p.expect('}', "want '}' after "+name)
 	return t, true
+}
+
+// wrappers are the names that wrapper takes.
+var wrappers = []string{
+	"$oid", "$symbol", "$numberInt", "$numberLong", "$numberDouble", "$numberDecimal", "$uuid", "$date", "$minKey", "$maxKey",
+	"$undefined", "$code", "$binary", "$regularExpression", "$timestamp", "$dbPointer",
+}
+
+// Wrapper returns the first field of a document in v, or of v, that has the name of a wrapper: as
+// text it would be read as a value of another type, or not at all. "" says that there is none.
+func Wrapper(v Value) string {
+	doc := v.Data
+	switch v.Type {
+	case bson.TypeEmbeddedDocument, bson.TypeArray:
+	case bson.TypeCodeWithScope:
+		_, doc = splitScope(v.Data)
+	default:
+		return ""
+	}
+	it := Elements(doc)
+	for first := v.Type != bson.TypeArray; ; first = false {
+		k, e, ok := it.Next()
+		if !ok {
+			return ""
+		}
+		if first && len(k) > 3 && k[0] == '$' && slices.Contains(wrappers, string(k)) {
+			return string(k)
+		}
+		if name := Wrapper(e); name != "" {
+			return name
+		}
+	}
 }
 
 // member parses ':' and a string.

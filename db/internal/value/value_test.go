@@ -330,3 +330,31 @@ func BenchmarkParseJSON(b *testing.B) {
 		}
 	}
 }
+
+// A field of a document that is named like a wrapper is found, wherever it is, if text would not
+// give it back, and only then.
+func TestWrapper(t *testing.T) {
+	for _, name := range []string{
+		"$ref", "$regex", "$scope", "$x", "$oid", "$symbol", "$numberInt", "$numberLong", "$numberDouble", "$numberDecimal", "$uuid",
+		"$date", "$minKey", "$maxKey", "$undefined", "$code", "$binary", "$regularExpression", "$timestamp", "$dbPointer",
+	} {
+		for i, d := range []bson.D{
+			{{Key: name, Value: "x"}},
+			{{Key: "_id", Value: 1}, {Key: "a", Value: bson.D{{Key: name, Value: "x"}, {Key: "b", Value: 1}}}},
+			{{Key: "a", Value: bson.A{1, bson.D{{Key: "b", Value: bson.A{bson.D{{Key: name, Value: bson.D{}}}}}}}}},
+			{{Key: "a", Value: bson.CodeWithScope{Code: "x", Scope: bson.D{{Key: name, Value: true}}}}},
+			{{Key: "a", Value: 1}, {Key: name, Value: "x"}},
+			{{Key: "a", Value: bson.A{name}}},
+		} {
+			doc, err := bson.Marshal(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := value.ParseJSON(value.AppendJSON(nil, doc, true))
+			same, found := err == nil && bytes.Equal(back, doc), value.Wrapper(value.Doc(doc))
+			if same != (found == "") || !same && found != name {
+				t.Errorf("%s, %d: got %q; the text gives it back: %v", name, i, found, same)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package thread
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,24 +47,54 @@ func CreateFor(ctx context.Context, env *Env, name string, d *keys.Delegation, r
 	return create(ctx, env, name, signed, k)
 }
 
+// create makes a thread and all that it begins with in one commit: a thread that this device
+// made has its name and a log, or is not there.
 func create(ctx context.Context, env *Env, name string, signed []byte, k format.Keys) (*Thread, error) {
 	if len(name) > format.MaxThreadName {
 		return nil, fault.Of(format.ErrTooLarge, "a thread's name has at most %d bytes", format.MaxThreadName)
 	}
-	t, err := newThread(env, signed, k, false)
-	if err != nil {
-		return nil, err
+	for {
+		t, err := newThread(env, signed, k, false)
+		if err != nil {
+			return nil, err
+		}
+		if err = cmp.Or(ctx.Err(), t.checkTime()); err == nil {
+			err = t.tryCreate(name)
+		}
+		if err == nil {
+			if err = t.syncNow(); err != nil {
+				return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+			}
+			t.notify()
+			return t, nil
+		}
+		t.Close()
+		if !errors.Is(err, store.ErrConflict) { // else another thread took the number
+			return nil, fmt.Errorf("new thread: %w", err)
+		}
 	}
-	if err := t.found(ctx, nil); err != nil {
-		return nil, err
+}
+
+// tryCreate commits the genesis, the keys and the first two control records. After an error the
+// thread has in memory what the store does not have.
+func (t *Thread) tryCreate(name string) error {
+	t.write.Lock()
+	defer t.write.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	if err := t.putFounding(tx, nil); err != nil {
+		return err
 	}
-	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpOpen, Name: name}); err != nil {
-		return nil, err
+	for _, p := range []*format.Control{{Op: format.OpOpen, Name: name}, {Op: format.OpLog}} {
+		w, err := t.writeControl(tx, p, 0)
+		if err != nil {
+			return err
+		}
+		t.installControl(w)
 	}
-	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpLog}); err != nil {
-		return nil, err
-	}
-	return t, nil
+	return tx.Commit()
 }
 
 // Adopt begins to keep a thread as a relay.
@@ -109,8 +140,8 @@ func (t *Thread) setRows(rows logstore.Table) {
 
 // found gives the thread its number and writes what it begins with.
 func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
-	if t.genesis.Time > clock.MaxTime {
-		return fault.Of(format.ErrMalformed, "the thread's genesis has a time beyond the year 9999")
+	if err := t.checkTime(); err != nil {
+		return err
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -127,10 +158,26 @@ func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
 	}
 }
 
-// tryFound writes the genesis, the sealed keys and the thread's number in one commit.
+// checkTime refuses a thread after which no record can have a time.
+func (t *Thread) checkTime() error {
+	if t.genesis.Time > clock.MaxTime {
+		return fault.Of(format.ErrMalformed, "the thread's genesis has a time beyond the year 9999")
+	}
+	return nil
+}
+
+// tryFound commits what putFounding writes.
 func (t *Thread) tryFound(invite *format.Invite) error {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
+	if err := t.putFounding(tx, invite); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// putFounding writes the genesis, the sealed keys and the thread's number.
+func (t *Thread) putFounding(tx store.Tx, invite *format.Invite) error {
 	rows, err := logstore.Found(tx, t.id)
 	if err != nil {
 		return err
@@ -140,7 +187,7 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(rows.PutGenesis(tx, t.signed), rows.PutSecrets(tx, secrets), tx.Commit())
+	return errors.Join(rows.PutGenesis(tx, t.signed), rows.PutSecrets(tx, secrets))
 }
 
 // putOwn remembers which logs are this device's.

@@ -3,6 +3,7 @@ package tty
 import (
 	"context"
 	"io"
+	"time"
 )
 
 // Input returns a reader of in whose reads end when ctx does, with its error. A read of a
@@ -10,6 +11,18 @@ import (
 // it may still get is lost. It is for one goroutine.
 func Input(ctx context.Context, in io.Reader) io.Reader {
 	return &input{ctx: ctx, in: in, got: make(chan error, 1), buf: make([]byte, 64<<10)}
+}
+
+// idleAfter is how long nothing has to come for a reader to be idle.
+const idleAfter = 100 * time.Millisecond
+
+// OnIdle has f called, by the goroutine that reads, when a Read of a reader of Input waits and
+// nothing has come for a moment: what has come can be used meanwhile. It is called once a Read,
+// whose error is that of f.
+func OnIdle(r io.Reader, f func() error) {
+	if i, ok := r.(*input); ok {
+		i.idle = f
+	}
 }
 
 type input struct {
@@ -21,6 +34,7 @@ type input struct {
 	asked bool   // a read is under way
 	rest  []byte // of buf
 	err   error  // after rest
+	idle  func() error
 }
 
 // Read implements [io.Reader].
@@ -37,11 +51,8 @@ func (i *input) Read(p []byte) (int, error) {
 				i.got <- err
 			}()
 		}
-		select {
-		case i.err = <-i.got:
-			i.asked, i.rest = false, i.buf[:i.n]
-		case <-i.ctx.Done():
-			return 0, i.ctx.Err()
+		if err := i.wait(); err != nil {
+			return 0, err
 		}
 	}
 	n := copy(p, i.rest)
@@ -49,4 +60,27 @@ func (i *input) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return n, i.err
+}
+
+// wait waits for the read that is under way.
+func (i *input) wait() error {
+	var quiet <-chan time.Time
+	if i.idle != nil {
+		t := time.NewTimer(idleAfter)
+		defer t.Stop()
+		quiet = t.C
+	}
+	for {
+		select {
+		case i.err = <-i.got:
+			i.asked, i.rest = false, i.buf[:i.n]
+			return nil
+		case <-quiet:
+			if err := i.idle(); err != nil {
+				return err
+			}
+		case <-i.ctx.Done():
+			return i.ctx.Err()
+		}
+	}
 }

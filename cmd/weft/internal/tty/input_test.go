@@ -50,3 +50,25 @@ func TestInputReadsAll(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// A read that waits calls what was asked for once, and goes on; its error is the read's.
+func TestOnIdle(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	in := Input(t.Context(), r)
+	idle := 0
+	OnIdle(in, func() error {
+		idle++
+		go func() { _, _ = w.Write([]byte("some")) }()
+		return nil
+	})
+	buf := make([]byte, 10)
+	if n, err := in.Read(buf); n != 4 || err != nil || idle != 1 {
+		t.Fatalf("got %d bytes, %v after %d calls, want 4 after one", n, err, idle)
+	}
+	OnIdle(in, func() error { return io.ErrNoProgress })
+	if _, err := in.Read(buf); !errors.Is(err, io.ErrNoProgress) {
+		t.Fatalf("got %v, want the error of what was called", err)
+	}
+	OnIdle(strings.NewReader(""), nil) // is idle never
+}

@@ -1,4 +1,5 @@
-package node
+// Package handle holds folds of databases in memory while they are used.
+package handle
 
 import (
 	"sync"
@@ -6,14 +7,18 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/db/replica"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A handle holds the fold of one database and owns when it is in memory: its
-// first use opens it, rest takes it out while nothing uses it, and the next use
+// ErrClosed reports a use after Close.
+var ErrClosed = fault.New(fault.Closed, "the node is closed")
+
+// A Handle holds the fold of one database and owns when it is in memory: its
+// first use opens it, Rest takes it out while nothing uses it, and the next use
 // of the *db.DB that callers have kept loads it again. It is the only part of
-// the node that asks a fold about that.
-type handle struct {
+// the node that asks a fold about that. The zero value is ready.
+type Handle struct {
 	mu     sync.Mutex // guards closed; held while the fold opens or closes
 	closed bool
 
@@ -24,18 +29,18 @@ type handle struct {
 	used time.Time // when it last saw that uses had changed
 }
 
-// get returns the fold, nil if nobody has used it yet.
-func (h *handle) get() *replica.Replica { return h.fold.Load() }
+// Get returns the fold, nil if nobody has used it yet.
+func (h *Handle) Get() *replica.Replica { return h.fold.Load() }
 
-// first returns the fold, which open opens if this is its first use. mu is held meanwhile,
+// First returns the fold, which open opens if this is its first use. mu is held meanwhile,
 // so of several who come first one opens and all get the same fold.
-func (h *handle) first(open func() (*replica.Replica, error)) (fold *replica.Replica, opened bool, err error) {
+func (h *Handle) First(open func() (*replica.Replica, error)) (fold *replica.Replica, opened bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, false, ErrClosed
 	}
-	if fold := h.get(); fold != nil {
+	if fold := h.Get(); fold != nil {
 		return fold, false, nil
 	}
 	if fold, err = open(); err != nil {
@@ -45,25 +50,25 @@ func (h *handle) first(open func() (*replica.Replica, error)) (fold *replica.Rep
 	return fold, true, nil
 }
 
-// loaded reports whether the fold is in memory.
-func (h *handle) loaded() bool {
-	fold := h.get()
+// Loaded reports whether the fold is in memory.
+func (h *Handle) Loaded() bool {
+	fold := h.Get()
 	return fold != nil && !fold.Suspended()
 }
 
-// wake tells the fold of new records. It reports whether it will fold them: one
+// Wake tells the fold of new records. It reports whether it will fold them: one
 // that is not in memory has to be used first.
-func (h *handle) wake() bool {
-	if fold := h.get(); fold != nil {
+func (h *Handle) Wake() bool {
+	if fold := h.Get(); fold != nil {
 		fold.Wake()
 	}
-	return h.loaded()
+	return h.Loaded()
 }
 
-// lastUse returns when the fold was last seen to have been used, now if it was
+// LastUse returns when the fold was last seen to have been used, now if it was
 // since the last call.
-func (h *handle) lastUse(now time.Time) time.Time {
-	if fold := h.get(); fold != nil {
+func (h *Handle) LastUse(now time.Time) time.Time {
+	if fold := h.Get(); fold != nil {
 		if n := fold.Uses(); n != h.uses || h.used.IsZero() {
 			h.uses, h.used = n, now
 		}
@@ -71,17 +76,17 @@ func (h *handle) lastUse(now time.Time) time.Time {
 	return h.used
 }
 
-// rest takes the fold out of memory unless something uses it, and reports
+// Rest takes the fold out of memory unless something uses it, and reports
 // whether it is out.
-func (h *handle) rest() bool {
-	fold := h.get()
+func (h *Handle) Rest() bool {
+	fold := h.Get()
 	return fold == nil || fold.Suspend()
 }
 
-// peek returns what the database was folded to when it was last in memory, from the store;
+// Peek returns what the database was folded to when it was last in memory, from the store;
 // ok is false if only opening it can tell. It is read once: without a fold in memory the
 // state in the store does not change.
-func (h *handle) peek(s store.Store, prefix []byte) (f replica.Folded, ok bool) {
+func (h *Handle) Peek(s store.Store, prefix []byte) (f replica.Folded, ok bool) {
 	if p := h.peeked.Load(); p != nil {
 		return *p, true
 	}
@@ -95,9 +100,9 @@ func (h *handle) peek(s store.Store, prefix []byte) (f replica.Folded, ok bool) 
 	return p, true
 }
 
-// close closes the fold for good. It waits for a use that is opening the fold; later ones
+// Close closes the fold for good. It waits for a use that is opening the fold; later ones
 // are told ErrClosed.
-func (h *handle) close() error {
+func (h *Handle) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
