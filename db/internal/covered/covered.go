@@ -126,9 +126,10 @@ func (d *Doc) Set(s keyspace.State) {
 type docKey struct{ coll, key string }
 
 // Docs returns the documents that the records after a cut are about, and the latest time
-// that it covers; ok is false if one of these records is not later, or is a definition, whose
+// that it covers, which is moved at least; ok is false if one of these records is not later, or is a definition, whose
 // verdict rests on the others that are held, or if they are about many.
-func Docs(j journal.Journal, s *cut.Survey) (docs []Doc, latest clock.Time, ok bool, err error) {
+func Docs(j journal.Journal, s *cut.Survey, moved clock.Time) (docs []Doc, latest clock.Time, ok bool, err error) {
+	latest = moved
 	for _, n := range s.Heads { // in a log times rise
 		rec, err := journal.Read(j, n)
 		if err != nil {

@@ -37,6 +37,9 @@ func (f *Fold) judgeDefinitions(now clock.Hash, stepping bool) error {
 	if err := b.tx.Put(f.Space.Key(keyspace.TagAuthority), now[:]); err != nil {
 		return err
 	}
+	if err := put(f.places.NoteAll(), b.tx.Put, b.tx.Delete); err != nil {
+		return err
+	}
 	if err := b.forgetAwaited(); err != nil {
 		return err
 	}
@@ -55,6 +58,7 @@ func (f *Fold) judgeDefinitions(now clock.Hash, stepping bool) error {
 		return err
 	}
 	f.authority = now
+	f.places.TakeAll()
 	return f.finish(b)
 }
 

@@ -15,6 +15,7 @@ type Checkpoint struct {
 	fold   *Fold
 	v      *view.View
 	latest clock.Time // of all operations that are folded
+	moved  clock.Time // none was moved beyond it
 }
 
 // A madeCheckpoint is what this fold remembers of the last snapshot that it wrote.
@@ -24,7 +25,7 @@ type madeCheckpoint struct {
 	state  clock.Hash // of the snapshot's documents
 }
 
-var errUnsettled = errors.New("own records are folded ahead of others")
+var errUnsettled = errors.New("own records are folded ahead of others, or horizons are due")
 
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
@@ -51,7 +52,7 @@ func (f *Fold) Checkpoint(ctx context.Context, at func(n int64) error) (*Checkpo
 // take is Checkpoint in the committer. Own records that are folded ahead of others are in
 // the state, but not before the arrival that at gets: then it is tried again.
 func (s *Checkpoint) take(at func(n int64) error) error {
-	if len(s.fold.meta.Ahead) > 0 {
+	if len(s.fold.meta.Ahead) > 0 || s.fold.places.Due() {
 		return errUnsettled
 	}
 	if err := at(s.fold.meta.Cursor); err != nil {
@@ -60,6 +61,7 @@ func (s *Checkpoint) take(at func(n int64) error) error {
 	for _, c := range s.fold.meta.Stats {
 		s.latest = max(s.latest, c.MaxTime)
 	}
+	s.moved = s.fold.places.Latest()
 	v, err := s.fold.Acquire()
 	s.v = v
 	return err

@@ -141,6 +141,9 @@ func (f *Fold) committer() {
 		if !more && err == nil {
 			err = f.awaken()
 		}
+		if !more && err == nil {
+			more, err = f.weighSome()
+		}
 		building := f.buildSome()
 		if err != nil {
 			f.Logf("fold: %v", err)
@@ -193,7 +196,10 @@ func (f *Fold) serve(group []*Request) {
 			f.waiting = append(f.waiting, r)
 			return
 		case r.Do != nil:
-			if r.Err = f.paceAll(); r.Err == nil {
+			if r.Err = f.paceAll(); r.Err == nil && f.plan != nil {
+				r.Err = f.weighAll()
+			}
+			if r.Err == nil {
 				r.Err = r.Do()
 			}
 			if f.pacing == nil || r.Err != nil {
@@ -471,6 +477,9 @@ func (f *Fold) takeOver(b *batch) {
 	}
 	for m := range b.multi {
 		m.Store(true)
+	}
+	for _, rec := range b.horizons {
+		f.places.Take(rec)
 	}
 	for _, k := range b.unmarked {
 		delete(f.prepared, k)

@@ -2,6 +2,7 @@ package fold
 
 import (
 	"context"
+	"errors"
 
 	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/cut"
@@ -59,7 +60,7 @@ func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 	marks := c.Marks(&f.cut)
 	if len(marks) == 0 {
-		return nil
+		return f.weighAll()
 	}
 	f.laws.Renew()
 	if paced != nil && !paced.old.Same(&f.cut) {
@@ -85,19 +86,23 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 		}
 	}
 	mk := keyspace.RedoMarker{Void: cut.EncodeMarks(marks)}
-	if err := mk.Save(b.tx, f.Space); err != nil {
+	if err := errors.Join(mk.Save(b.tx, f.Space), put(f.places.NoteAll(), b.tx.Put, b.tx.Delete)); err != nil {
 		return err
 	}
 	if err := b.tx.Commit(); err != nil {
 		return err
 	}
 	f.cut = c
+	f.places.TakeAll()
 	f.laws.Renew()
 	if paced != nil {
 		paced.begin(f, marks, r)
 		return nil
 	}
-	return f.breaks(f.voidSteps(marks, nil))
+	if err := f.breaks(f.voidSteps(marks, nil)); err != nil {
+		return err
+	}
+	return f.weighAll()
 }
 
 // checkSnapshots checks the snapshots that come into force by c: against the

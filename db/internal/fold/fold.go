@@ -33,6 +33,7 @@ import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -105,6 +106,8 @@ type Fold struct {
 	recent    journal.Cache    // for folding again: the documents of a set take turns
 	prepared  map[docKey]int64 // see prepare; the last arrival by document
 	merge     *merge           // what is folded in pieces; nil for nothing
+	places    place.Places
+	plan      *place.Plan      // what horizons ask for, while it is done; nil for nothing
 	pacing    *pacedCut        // what is cut in pieces; nil for nothing
 	waiting   []*Request       // for arrivals to be folded, or for indexes to be filled
 	broken    error            // why nothing can be written until the next open
@@ -262,6 +265,12 @@ func (f *Fold) load() (err error) {
 	if f.cut, err = cut.Load(snap, f.Space); err != nil {
 		return err
 	}
+	if f.places, err = place.Load(snap, f.Space); err != nil {
+		return err
+	}
+	if err := f.Clock.Observe(f.places.Latest()); err != nil {
+		return err
+	}
 	f.laws.Renew()
 	clear(f.laws.Awaited)
 	if err = f.loadAwaited(snap); err != nil {
@@ -327,7 +336,7 @@ func (f *Fold) publish(n *change.News) {
 	v := &view.View{
 		Space: f.Space, Defs: f.defs, Identity: f.identity, Writer: f.Journal.Writer, Wall: f.Wall, Ended: &f.Ended,
 		Snap: f.Store.Snapshot(), Gen: f.meta.Gen, Cat: f.Cat, Stats: f.meta.Stats, N: f.meta.Cursor, Refused: f.meta.Refused,
-		Gaps: f.meta.Gaps, Ahead: slices.Clone(f.meta.Ahead), Own: f.own, Hash: f.meta.Hash, Pending: f.meta.Pending,
+		Gaps: f.meta.Gaps, Ahead: slices.Clone(f.meta.Ahead), Own: f.own, Hash: f.meta.Hash, Pending: f.meta.Pending, Due: f.places.Due(),
 	}
 	v.Refs.Store(1)
 	f.mu.Lock()

@@ -114,7 +114,11 @@ func (m *merge) gather() error {
 		m.ended = true
 		return nil
 	}
-	return m.take(journal.DecodeAll(as, true))
+	recs := journal.DecodeAll(as, true)
+	if err := m.fold.place(recs); err != nil {
+		return err
+	}
+	return m.take(recs)
 }
 
 // take adds records, up to the bounds.
@@ -287,7 +291,7 @@ func (b *batch) mergeNow(recs []*journal.Record) error {
 // observe keeps the clock ahead of what is folded. A time too far ahead is the
 // journal's to hold back; the fold does not need the clock.
 func (f *Fold) observe(rec *journal.Record) {
-	if err := f.Clock.Observe(rec.Time); err != nil {
+	if err := f.Clock.Observe(rec.Clock); err != nil {
 		f.Logf("record %v: %v", rec.ID, err)
 	}
 }

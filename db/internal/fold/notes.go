@@ -114,7 +114,7 @@ func (b *batch) noteRefusal(r keyspace.Ref, rec *journal.Record, op *payload.Op,
 	if v.Code == keyspace.CodeOK {
 		c.Op = change.OpCleared
 	}
-	c.Verdict = &change.ChangedVerdict{Stamp: journal.Stamp(rec, r.Index), Seq: rec.ID.Seq, Code: v.Code, Message: keyspace.Clip(v.Err)}
+	c.Verdict = &change.ChangedVerdict{Stamp: stampOf(r.Time, rec.ID, r.Index), Seq: rec.ID.Seq, Code: v.Code, Message: keyspace.Clip(v.Err)}
 	if op == nil && rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op = &rec.Ops[r.Index]
 	}

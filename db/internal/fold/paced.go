@@ -93,7 +93,7 @@ func (f *Fold) paceFound(ctx context.Context, c, old *Cut, log clock.LogID) (*pa
 		return nil, err
 	}
 	var docs []covered.Doc
-	if docs, p.latest, ok, err = covered.Docs(f.Journal, s); !ok {
+	if docs, p.latest, ok, err = covered.Docs(f.Journal, s, cp.moved); !ok {
 		return nil, err
 	}
 	p.back, p.gone = s.Back, s.Gone
@@ -254,7 +254,9 @@ func (f *Fold) paceSome() error {
 		}
 		if err == nil {
 			f.pacing = nil
-			err = f.finish(b)
+			if err = f.finish(b); err == nil {
+				err = f.weighAll()
+			}
 			p.asker.Err = err
 			close(p.asker.done)
 		}

@@ -16,7 +16,7 @@ func (b *batch) recordAhead(n int64, k int, next func(i int) int64) (*journal.Re
 	if r := b.held(n); r != nil {
 		return r, nil
 	}
-	return journal.ReadAhead(b.fold.Journal, &b.fold.recent, b.held, n, k, next)
+	return journal.ReadAhead(b.fold.Journal, &b.fold.recent, b.held, b.fold.places.Put, n, k, next)
 }
 
 // held returns a record that need not be read; nil if it must be.
@@ -27,15 +27,24 @@ func (b *batch) held(n int64) *journal.Record {
 	return b.fold.recent.Get(n)
 }
 
-// id returns the ID of the record that arrived as number n.
-func (b *batch) id(n int64) (clock.RecordID, error) {
-	if id, ok := b.ids[n]; ok {
-		return id, nil
+// A mark is what orders records that stand at the same time.
+type mark struct {
+	clock clock.Time
+	id    clock.RecordID
+}
+
+func (m *mark) stamp(index uint32) clock.Stamp { return stampOf(m.clock, m.id, index) }
+
+// mark returns the mark of the record that arrived as number n.
+func (b *batch) mark(n int64) (mark, error) {
+	if m, ok := b.marks[n]; ok {
+		return m, nil
 	}
 	r, err := b.record(n)
 	if err != nil {
-		return clock.RecordID{}, err
+		return mark{}, err
 	}
-	b.ids[n] = r.ID
-	return r.ID, nil
+	m := mark{r.Clock, r.ID}
+	b.marks[n] = m
+	return m, nil
 }

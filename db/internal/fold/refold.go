@@ -346,7 +346,11 @@ func (f *refolder) load(r *refolding) error {
 				continue
 			}
 		}
-		if b.gone.Has(ev.Ref.N) {
+		gone, err := b.isGone(&ev)
+		if err != nil {
+			return err
+		}
+		if gone {
 			r.gone = append(r.gone, ev)
 			if c, err := b.compare(ev.Ref, r.from); err != nil {
 				return err
@@ -390,7 +394,7 @@ func (f *refolder) stand(r *refolding) error {
 			if err != nil {
 				return err
 			}
-			r.cur = f.b.judge.Judge(&rec.Ops[ev.Ref.Index], r.cur, rec.Time, nil).Next
+			r.cur = f.b.judge.Judge(&rec.Ops[ev.Ref.Index], r.cur, ev.Ref.Time, nil).Next
 		}
 		f.cache(r, r.start)
 	}

@@ -133,7 +133,7 @@ func (f *refolder) settle(o occurrence, rec *journal.Record, v judge.Verdict) {
 		v.Next = keyspace.State{}
 		f.refusals = append(f.refusals, refusal{ev.Ref, f.brief, payload.Op{
 			Kind: op.Kind, Coll: op.Coll, Key: slices.Clone(op.Key), ID: value.Value{Type: op.ID.Type, Data: slices.Clone(op.ID.Data)},
-		}, v, !ev.known})
+		}, v, !ev.known && !f.b.elsewhere[ev.Ref.N]})
 	}
 	o.r.flipped = o.r.flipped || ev.known && ev.was != v.Code
 	ev.Code = v.Code

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -96,6 +97,7 @@ func (f *Fold) suspend() error {
 // forget drops what load reads again.
 func (f *Fold) forget() {
 	f.Cat, f.meta, f.broken = nil, keyspace.Meta{}, nil
+	f.places, f.plan = place.Places{}, nil
 	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, journal.Cache{}
 	f.dropMerge()
 	f.defs.Forget()

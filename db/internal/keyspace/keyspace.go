@@ -46,6 +46,7 @@ const (
 	TagContested  = 'q' // a conflict, by the arrival with which it was noted
 	TagFeed       = 'f' // the ID of the feed
 	TagAwaited    = 'w' // a definition of which something that it names has not arrived
+	TagPlace      = 'z' // horizons, and what stands elsewhere than at its clock
 	TagAuthority  = 'a' // what roles followed from when definitions were judged last
 )
 

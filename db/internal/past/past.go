@@ -106,7 +106,7 @@ func (p *Past) Lookup(coll *keyspace.Coll, op *payload.Op, r keyspace.Ref, c *ch
 	if err != nil || !d.exact {
 		return false, false, err
 	}
-	i := slices.IndexFunc(d.events, func(ev fold.Event) bool { return ev.Ref == r })
+	i := slices.IndexFunc(d.events, func(ev fold.Event) bool { return ev.Ref.N == r.N && ev.Ref.Index == r.Index })
 	if i < 0 {
 		return true, false, nil // of a log that is void now
 	}
@@ -225,7 +225,7 @@ func (p *Past) advance(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) err
 		if int(ev.Ref.Index) >= len(rec.Ops) {
 			return keyspace.ErrCorrupt
 		}
-		d.cur = p.judge.Judge(&rec.Ops[ev.Ref.Index], d.cur, rec.Time, nil).Next
+		d.cur = p.judge.Judge(&rec.Ops[ev.Ref.Index], d.cur, ev.Ref.Time, nil).Next
 	}
 	return nil
 }
