@@ -102,6 +102,10 @@ func (f *Fold) weighSome() (more bool, err error) {
 		if err != nil || !due {
 			return false, err
 		}
+		f.dropMerge() // what it gathered stands where it did before
+		if err := f.dropPrepared(); err != nil {
+			return false, err
+		}
 		folded := func(n int64) bool { return n <= f.meta.Cursor || f.meta.IsAhead(n) }
 		if f.plan, err = f.places.Judge(f.source(), folded, f.lastFolded()); err != nil {
 			return false, err
@@ -146,7 +150,7 @@ func (f *Fold) weighed() error {
 
 // moveSome moves some records, and returns how many.
 func (f *Fold) moveSome(ms []place.Move) (took int, err error) {
-	for n := len(ms); ; n = max(1, took/2) {
+	for n := min(len(ms), maxMovedOps); ; n = max(1, took/2) {
 		took, err = f.tryMove(ms[:n], false)
 		if !errors.Is(err, store.ErrTooBig) {
 			return took, err

@@ -1,0 +1,182 @@
+package db_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/replica"
+	"github.com/weftdb/weft/internal/clock"
+)
+
+// genHorizons is genDefinitions with horizons among the records: most of authors that had all
+// that is earlier, up to their own clock or before; some thin, forged or of who may not.
+func genHorizons(t *rapid.T, tb testing.TB, n int) []journal.Entry {
+	es := genDefinitions(t, tb, n)
+	same := rapid.IntRange(0, 3).Draw(t, "two logs of one identity") == 0
+	for i := range es {
+		e := &es[i]
+		e.Writer, e.Role = fmt.Sprint("did:key:", e.ID.Log[0]), "writer"
+		if same && e.ID.Log[0] == 3 {
+			e.Writer = "did:key:1"
+		}
+		if rapid.IntRange(0, 3).Draw(t, "horizon") > 0 {
+			continue
+		}
+		e.Atomic = rapid.IntRange(0, 29).Draw(t, "malformed") == 0
+		at := e.Time - 1
+		switch rapid.IntRange(0, 5).Draw(t, "T") {
+		case 0:
+			at = clock.Time(rapid.Uint64Range(0, uint64(e.Time>>16)+1).Draw(t, "some T")) << 16
+		case 1, 2:
+			at -= min(at, 1<<16)
+		}
+		e.Payload = db.EncodeHorizon(at, viewOf(t, es, *e, rapid.IntRange(0, 4).Draw(t, "thin") > 0))
+	}
+	return es
+}
+
+// Where operations stand does not depend on when and with what horizons arrive, nor on what
+// roles and cuts were, nor on restarts.
+func TestHorizonsConverge(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genHorizons(rt, t, 20)
+		st := openMemory(rt)
+		x, j := openReplica(rt, t, st)
+		small := rapid.Bool().Draw(rt, "small")
+		adjust := func() {
+			if !small {
+				return
+			}
+			if err := errors.Join(db.SmallGroups(x.DB, 1, 1), db.SmallPieces(x.DB, 1), db.BaseEvery(x.DB, 2)); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		adjust()
+		owners := rapid.IntRange(0, 2).Draw(rt, "owners all") == 0
+		genRights := func(t *rapid.T, es []journal.Entry) func(clock.RecordID) string {
+			if owners {
+				return func(clock.RecordID) string { return "owner" }
+			}
+			return genRights(t, es)
+		}
+		right, cut := genRights(rt, es), fold.Cut{}
+		j.SetRights(right)
+		order := rapid.Permutation(es).Draw(rt, "order")
+		for held := 0; held < len(order); {
+			if rapid.IntRange(0, 4).Draw(rt, "roles change") == 0 {
+				right = genRights(rt, es)
+				j.SetRights(right)
+			}
+			if rapid.IntRange(0, 4).Draw(rt, "cut changes") == 0 {
+				cut = genVoid(rt, es)
+			}
+			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				var err error
+				if x, err = replica.Open(t.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j}); err != nil {
+					rt.Fatal(err)
+				}
+				adjust()
+			}
+			n := rapid.IntRange(1, len(order)-held).Draw(rt, "delivered")
+			if err := j.Deliver(order[held : held+n]...); err != nil {
+				rt.Fatal(err)
+			}
+			held += n
+			x.Wake()
+			if rapid.Bool().Draw(rt, "folded first") {
+				if err := x.Settle(t.Context()); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			setCut(t.Context(), rt, x, cut)
+			if err := x.Settle(t.Context()); err != nil {
+				rt.Fatal(err)
+			}
+			sameBy(rt, x, order[:held], cut, right)
+			if owners {
+				sameConflicts(rt, x, order[:held], cut)
+			}
+		}
+		if err := errors.Join(x.Close(), st.Close()); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+// Wherever the process ends while horizons come, go and move what they bind, the next Open
+// goes on.
+func TestHorizonsSurviveTheEnd(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genHorizons(rt, t, 20)
+		st := openMemory(rt)
+		s := &tight{Store: st, puts: 24, commits: -1}
+		j, err := dbtest.NewJournal(st, "J/", "local")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if rapid.Bool().Draw(rt, "wide") {
+			s.puts = 100_000
+		}
+		right, cut := genRights(rt, es), fold.Cut{}
+		j.SetRights(right)
+		order := rapid.Permutation(es).Draw(rt, "order")
+		held := 0
+		for step := range 4 {
+			n := rapid.IntRange(0, len(order)-held).Draw(rt, fmt.Sprint("delivered", step))
+			if err := j.Deliver(order[held : held+n]...); err != nil {
+				rt.Fatal(err)
+			}
+			held += n
+			if rapid.IntRange(0, 2).Draw(rt, "roles change") == 0 {
+				right = genRights(rt, es)
+				j.SetRights(right)
+			}
+			if rapid.IntRange(0, 2).Draw(rt, "cut changes") == 0 {
+				cut = genVoid(rt, es)
+			}
+			for round, ended := 0, true; ended; round++ {
+				s.limit(-1)
+				if round < 10 && rapid.Bool().Draw(rt, "ends") {
+					s.limit(rapid.IntRange(1, 25).Draw(rt, "commits"))
+				}
+				x, err := replica.Open(t.Context(), replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+				if err == nil {
+					if rapid.Bool().Draw(rt, "folded first") {
+						err = x.Settle(t.Context())
+					}
+					if err == nil {
+						err = x.SetCut(t.Context(), cut)
+					}
+					if err == nil {
+						err = x.Settle(t.Context())
+					}
+					if err == nil {
+						err = db.Built(x.DB)
+					}
+					if err == nil {
+						sameBy(rt, x, order[:held], cut, right)
+					}
+					if err := x.Close(); err != nil {
+						rt.Fatal(err)
+					}
+				}
+				if ended = errors.Is(err, errEnd); err != nil && !ended {
+					rt.Fatal(err)
+				}
+			}
+		}
+		if err := st.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
