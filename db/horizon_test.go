@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -179,4 +181,77 @@ func TestHorizonsSurviveTheEnd(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// A writer that dates an insert before another's document takes its place until the owner's
+// next horizon. What comes after that horizon comes after what it has seen.
+func TestHorizonEndsInsertBefore(t *testing.T) {
+	o, oj := dbtest.OpenIn(t, memory(t), "o")
+	w, wj := dbtest.OpenIn(t, memory(t), "w")
+	dbs, js := []*replica.Replica{o, w}, []*dbtest.Journal{oj, wj}
+	define(t, dbs, js, "owner", "writer")
+	if err := w.WriteHorizon(t.Context()); !errors.Is(err, db.ErrRole) {
+		t.Errorf("a writer's horizon: got %v", err)
+	}
+	begun := clock.At(time.Now().Add(-time.Minute))
+	late := func(seq uint64, id int) {
+		t.Helper()
+		e := journal.Entry{ID: clock.RecordID{Log: clock.LogID{9}, Seq: seq, Hash: clock.Hash{9, byte(seq)}}, Time: begun + clock.Time(seq), Writer: "did:key:v", Role: "writer"}
+		e.Payload = db.Encode([]db.Op{db.NewOp(1, "c", value.Int32(int32(id)), nil, raw(t, d("_id", int32(id), "by", "v")), false)})
+		for i, x := range dbs {
+			if err := js[i].Deliver(e); err != nil {
+				t.Fatal(err)
+			}
+			x.Wake()
+			if err := x.Settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	by := func(n int) string {
+		t.Helper()
+		exchange(t, dbs, js)
+		es, err := oj.Entries()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range dbs {
+			sameBy(t, x, es, fold.Cut{}, func(id clock.RecordID) string {
+				return map[clock.LogID]string{oj.Log(): "owner"}[id.Log]
+			})
+		}
+		doc, err := w.Collection("c").Get(t.Context(), id(int32(n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc.Raw.Lookup("by").StringValue()
+	}
+	for id := range 2 {
+		if _, err := o.Collection("c").Insert(t.Context(), raw(t, d("_id", int32(id+1), "by", "o"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, some, err := o.Uncovered(t.Context()); err != nil || some {
+		t.Fatalf("the owner's own writes are to be covered: %v, %v", some, err)
+	}
+	late(1, 1)
+	if got := by(1); got != "v" {
+		t.Fatalf("before any horizon the document is %s's", got)
+	}
+	if _, some, err := o.Uncovered(t.Context()); err != nil || !some {
+		t.Fatalf("another's writes are not to be covered: %v, %v", some, err)
+	}
+	if err := o.WriteHorizon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if last, some, err := o.Uncovered(t.Context()); err != nil || some || last == 0 {
+		t.Fatalf("after a horizon: %v, %v, %v", last, some, err)
+	}
+	late(2, 2)
+	if got := by(2); got != "o" {
+		t.Fatalf("after a horizon the document is %s's", got)
+	}
+	if got := by(1); got != "v" {
+		t.Fatalf("what the horizon has seen was moved: the document is %s's", got)
+	}
 }

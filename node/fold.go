@@ -77,8 +77,8 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	taken := d.taken == d.told
 	d.cutMu.Unlock()
 	if fold := d.get(); fold != nil {
-		n, h := fold.StateHash()
-		return n, h, taken
+		n, h, ok := fold.State()
+		return n, h, ok && taken
 	}
 	if !taken {
 		return 0, clock.Hash{}, false // voided opens it

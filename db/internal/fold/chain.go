@@ -273,4 +273,5 @@ func (f *Fold) loadAwaited(r store.Reader) error {
 func (f *Fold) testify(rec *journal.Record) {
 	rec.View = append([]clock.RecordID{}, f.Journal.View(payload.MaxView)...)
 	rec.Time = f.Clock.Now() // later than all of it
+	rec.Clock = rec.Time
 }

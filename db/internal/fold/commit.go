@@ -43,6 +43,7 @@ type Request struct {
 	View       *view.View // that Predicates were seen in
 	Predicates []Predicate
 	After      *Request             // if it stopped early, this one is not written
+	Horizon    bool                 // instead of Ops: a horizon
 	Do         func() error         // instead of a write: work for the committer
 	n          int64                // arrival to wait for, instead of a write
 	until      func() (bool, error) // to be called until it is done, instead of a write
@@ -381,6 +382,12 @@ func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64
 		rec := p.rec
 		rec.N, rec.ID = first+int64(k), ids[k]
 		b.records[rec.N], b.folding = rec, rec
+		if rec.Horizon != nil {
+			if err := b.noteHorizon(rec); err != nil {
+				return err
+			}
+			continue
+		}
 		if p.slow {
 			if err := b.apply(rec); err != nil {
 				return err

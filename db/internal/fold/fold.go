@@ -107,11 +107,11 @@ type Fold struct {
 	prepared  map[docKey]int64 // see prepare; the last arrival by document
 	merge     *merge           // what is folded in pieces; nil for nothing
 	places    place.Places
-	plan      *place.Plan      // what horizons ask for, while it is done; nil for nothing
-	pacing    *pacedCut        // what is cut in pieces; nil for nothing
-	waiting   []*Request       // for arrivals to be folded, or for indexes to be filled
-	broken    error            // why nothing can be written until the next open
-	building  bool             // indexes may wait for buildSome
+	plan      *place.Plan // what horizons ask for, while it is done; nil for nothing
+	pacing    *pacedCut   // what is cut in pieces; nil for nothing
+	waiting   []*Request  // for arrivals to be folded, or for indexes to be filled
+	broken    error       // why nothing can be written until the next open
+	building  bool        // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -189,6 +189,17 @@ func (f *Fold) Facts() view.Facts {
 	}
 	defer v.Release()
 	return f.factsOf(v)
+}
+
+// State returns up to which arrival it is folded, and the hash of that state; ok is false
+// while some of that is to stand elsewhere.
+func (f *Fold) State() (n int64, hash clock.Hash, ok bool) {
+	v, i, err := f.Look()
+	if v == nil || err != nil {
+		return i.Arrival, i.Hash, err == nil
+	}
+	defer v.Release()
+	return v.N, v.StateHash(), !v.Due
 }
 
 // Judged returns how many operations were judged since Open, those judged again included.
@@ -388,5 +399,5 @@ func (f *Fold) Author(t clock.Time, coll string) (by judge.Author, err error) {
 // number and ID.
 func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
 	w, role := f.Journal.Writer()
-	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: w, Role: role}
+	return &journal.Record{Time: t, Clock: t, Atomic: atomic, Ops: ops, Writer: w, Role: role}
 }

@@ -82,7 +82,7 @@ func (f *Fold) suspend() error {
 	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil || len(as) > 0 {
+	if err != nil || len(as) > 0 || f.places.Due() {
 		f.asleep = false
 		return errInUse
 	}

@@ -91,6 +91,9 @@ func (sp Space) NotedKey(n int64, r Ref) []byte {
 	return r.Append(sp.Key(TagNoted, binary.BigEndian.AppendUint64(nil, uint64(n))))
 }
 
+// DueKey is the key that is there while horizons are due.
+func (sp Space) DueKey() []byte { return sp.Key(TagPlace, []byte{'d'}) }
+
 // Num returns the local number of a collection or an index as keys have it.
 func Num(n uint32) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 

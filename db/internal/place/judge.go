@@ -7,10 +7,8 @@ import (
 
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
-	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // A Plan is what was found of the horizons, and what is to be moved for it.
@@ -300,7 +298,8 @@ func (s *Source) binding(look []*horizon) (binding []*horizon, err error) {
 		if err != nil {
 			return nil, err
 		}
-		heads := append(slices.Clone(view), h.id)
+		own := func(g clock.RecordID) bool { return g.Log == h.id.Log } // of which its place says what it has seen
+		heads := append(slices.DeleteFunc(slices.Clone(view), own), h.id)
 		slices.SortFunc(heads, payload.CompareHeads)
 		at, ok, err := s.Journal.Unseen(heads)
 		if err != nil {
@@ -368,7 +367,7 @@ func (p *Places) NotePlan(pl *Plan) (ws []Write) {
 	for _, n := range pl.idle {
 		ws = append(ws, Write{K: p.key(keyMoved, n)})
 	}
-	return append(ws, Write{K: DueKey(p.space)})
+	return append(ws, Write{K: p.space.DueKey()})
 }
 
 // Adopt is after NotePlan.
@@ -380,11 +379,37 @@ func (p *Places) Adopt(pl *Plan) {
 	p.setTop()
 }
 
-// Peek reports whether horizons are due in a database that is not open.
-func Peek(r store.Reader, space keyspace.Space) (bool, error) {
-	_, err := r.Get(DueKey(space))
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+// Uncovered reports whether some of the heads that are held is of another's log and no horizon
+// in force has seen it, and when the last of these horizons was written.
+func (p *Places) Uncovered(s *Source, heads []clock.RecordID, own func(clock.LogID) bool) (last clock.Time, some bool, err error) {
+	f, err := p.forced(s)
+	if err != nil {
+		return 0, false, err
 	}
-	return err == nil, err
+	if n := len(f.list); n > 0 {
+		last = f.list[n-1].clock
+	}
+	for _, g := range heads {
+		if own(g.Log) || s.Voids(g) {
+			continue
+		}
+		seen := false
+		for i := len(f.list) - 1; i >= 0 && !seen; i-- {
+			h := f.list[i]
+			view, err := s.view(h)
+			if err != nil {
+				return last, false, err
+			}
+			if seen, err = s.Saw(h.id, view, g); err != nil {
+				return last, false, err
+			}
+			if seen = seen || g == h.id; len(h.missed) == 0 {
+				break // it has seen what those before it have
+			}
+		}
+		if !seen {
+			return last, true, nil
+		}
+	}
+	return last, false, nil
 }

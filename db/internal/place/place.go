@@ -122,7 +122,7 @@ type Places struct {
 
 // The kinds of keys under keyspace.TagPlace.
 const (
-	keyDue     = 'd' // what is due
+	keyDue     = 'd' // what is due: keyspace.Space.DueKey
 	keyHorizon = 'h' // ‖ arrival u64be: a horizon
 	keyMoved   = 'm' // ‖ arrival u64be: a record that stands elsewhere than at its clock
 )
@@ -130,9 +130,6 @@ const (
 func (p *Places) key(kind byte, n int64) []byte {
 	return p.space.Key(keyspace.TagPlace, binary.BigEndian.AppendUint64([]byte{kind}, uint64(n)))
 }
-
-// DueKey is the key that is there while horizons are due.
-func DueKey(space keyspace.Space) []byte { return space.Key(keyspace.TagPlace, []byte{keyDue}) }
 
 // Load reads what a database has.
 func Load(r store.Reader, space keyspace.Space) (p Places, err error) {
@@ -217,7 +214,7 @@ func (p *Places) Put(rec *journal.Record) {
 // Note returns what is to be stored of a horizon that is folded; Take takes it over once that
 // is committed.
 func (p *Places) Note(rec *journal.Record) []Write {
-	return []Write{p.row(rowOf(rec)), {DueKey(p.space), []byte{byte(max(p.due, some))}}}
+	return []Write{p.row(rowOf(rec)), {p.space.DueKey(), []byte{byte(max(p.due, some))}}}
 }
 
 func rowOf(rec *journal.Record) *horizon {
@@ -243,7 +240,7 @@ func (p *Places) NoteAll() []Write {
 	if !p.Any() {
 		return nil
 	}
-	return []Write{{DueKey(p.space), []byte{byte(all)}}}
+	return []Write{{p.space.DueKey(), []byte{byte(all)}}}
 }
 
 // TakeAll is after NoteAll.
