@@ -44,6 +44,8 @@ type database struct {
 	handle             // of the fold
 	needed atomic.Bool // a need has not begun
 
+	stirred atomic.Bool // others have written what no horizon may have seen
+
 	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
 	rebuilt    chan struct{} // closed when it is not rebuilding any more
 	short      shortfall     // what did not come back; read after rebuilt is closed

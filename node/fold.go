@@ -64,6 +64,7 @@ func (d *database) need() {
 
 // arrived says that the thread has new records.
 func (d *database) arrived() {
+	d.stirred.Store(true)
 	if !d.wake() {
 		d.need()
 	}

@@ -298,8 +298,16 @@ func (s *Source) binding(look []*horizon) (binding []*horizon, err error) {
 		if err != nil {
 			return nil, err
 		}
-		own := func(g clock.RecordID) bool { return g.Log == h.id.Log } // of which its place says what it has seen
-		heads := append(slices.DeleteFunc(slices.Clone(view), own), h.id)
+		heads := []clock.RecordID{h.id} // which says what of its own log it has seen
+		for _, g := range view {
+			if g.Log == h.id.Log {
+				continue
+			}
+			if s.Voids(g) {
+				g.Seq-- // it may be of another branch than what is held
+			}
+			heads = append(heads, g)
+		}
 		slices.SortFunc(heads, payload.CompareHeads)
 		at, ok, err := s.Journal.Unseen(heads)
 		if err != nil {
