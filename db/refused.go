@@ -200,8 +200,7 @@ func (w *refusedWalk) read(at keyspace.Ref, doc bson.Raw) (*Refusal, error) {
 		}
 		w.rec = rec
 	}
-	r := &Refusal{Stamp: journal.Stamp(w.rec, at.Index), Seq: w.rec.ID.Seq}
-	r.Stamp.Time = at.Time
+	r := &Refusal{Stamp: journal.StampAt(w.rec, at), Seq: w.rec.ID.Seq}
 	n, _ := value.Get(doc, "code").Raw().Int32OK()
 	r.Reason = keyspace.Code(n).Reason()
 	r.Message = string(value.Get(doc, "message").Str())

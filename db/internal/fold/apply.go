@@ -12,7 +12,6 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -205,10 +204,6 @@ func (b *batch) judgeAll(rec *journal.Record, es []*entry) ([]judge.Verdict, err
 	return vs, nil
 }
 
-func stampOf(t clock.Time, id clock.RecordID, index uint32) clock.Stamp {
-	return clock.Stamp{Time: t, Log: id.Log, Hash: id.Hash, Index: index}
-}
-
 // compare orders two refs. Equal times of two records need the records' clocks, logs and
 // hashes, which is rare: a clock counts up within a millisecond, and few are moved.
 func (b *batch) compare(x, y keyspace.Ref) (int, error) {
@@ -229,7 +224,8 @@ func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return mx.stamp(x.Index).Compare(my.stamp(y.Index)), nil
+	mx.Index, my.Index = x.Index, y.Index
+	return mx.Compare(my), nil
 }
 
 // refuse records that the operation at r is refused, or, if v accepts it, that
@@ -269,11 +265,11 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 		return err
 	}
 	if old != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(stampOf(r.Time, rec.ID, r.Index), old), Remove: true})
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.StampAt(rec, r), old), Remove: true})
 		b.meta.Refused--
 	}
 	if v.Code != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(stampOf(r.Time, rec.ID, r.Index), v.Code)})
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.StampAt(rec, r), v.Code)})
 		b.meta.Refused++
 	}
 	return nil

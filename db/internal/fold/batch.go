@@ -16,6 +16,7 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -68,10 +69,10 @@ type batch struct {
 	multi     map[*atomic.Bool]bool         // indexes that meet their first array
 	holders   keyspace.Holders
 	old, now  keyspace.KeySet // of the document whose entries are written
-	keyRoom   []byte          // see entryKey
+	keys      keyspace.KeyRoom
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*journal.Record
-	marks     map[int64]mark
+	marks     map[int64]clock.Stamp
 	scanned   []*entry                // of the record that is applied, by operation
 	defs      map[string]*entry       // by collection
 	pending   define.Set              // definitions that it, or its merge, folds, by name's key
@@ -118,7 +119,7 @@ func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*journal.Record{}, marks: map[int64]mark{}, applied: map[int64]bool{}, defs: map[string]*entry{}, pending: define.Set{}, chains: map[string]define.Keyed{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		records: map[int64]*journal.Record{}, marks: map[int64]clock.Stamp{}, applied: map[int64]bool{}, defs: map[string]*entry{}, pending: define.Set{}, chains: map[string]define.Keyed{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
 		holders: keyspace.Holders{Store: f.Store, Space: f.Space},
 	}
 }

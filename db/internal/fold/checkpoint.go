@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/snapshot"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
@@ -16,13 +17,6 @@ type Checkpoint struct {
 	v      *view.View
 	latest clock.Time // of all operations that are folded
 	moved  clock.Time // none was moved beyond it
-}
-
-// A madeCheckpoint is what this fold remembers of the last snapshot that it wrote.
-type madeCheckpoint struct {
-	n      int64      // the last arrival that the snapshot stands for; it stands for all up to it
-	latest clock.Time // of their operations
-	state  clock.Hash // of the snapshot's documents
 }
 
 var errUnsettled = errors.New("own records are folded ahead of others, or horizons are due")
@@ -47,6 +41,15 @@ func (f *Fold) Checkpoint(ctx context.Context, at func(n int64) error) (*Checkpo
 			return nil, err
 		}
 	}
+}
+
+// checkpointAt says what is folded, as a checkpoint has it.
+func (f *Fold) checkpointAt(ctx context.Context) (now covered.Folded, err error) {
+	cp, err := f.Checkpoint(ctx, func(n int64) error { now.N = n; return nil })
+	if err == nil {
+		now.Moved, now.View = cp.moved, cp.v
+	}
+	return now, err
 }
 
 // take is Checkpoint in the committer. Own records that are folded ahead of others are in
@@ -84,7 +87,7 @@ func (s *Checkpoint) Refused() int64 { return s.v.Refused }
 func (s *Checkpoint) Each(ctx context.Context, f func(payload []byte) error) (clock.Hash, error) {
 	state, err := snapshot.Write(ctx, s.v, f)
 	if err == nil {
-		s.fold.made.Store(&madeCheckpoint{s.v.N, s.latest, state})
+		s.fold.made.Store(&covered.Made{N: s.v.N, Latest: s.latest, State: state})
 	}
 	return state, err
 }

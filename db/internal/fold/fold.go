@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/define"
 	"github.com/weftdb/weft/db/internal/journal"
@@ -34,6 +35,8 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/place"
+	"github.com/weftdb/weft/db/internal/prepared"
+	"github.com/weftdb/weft/db/internal/recent"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -86,7 +89,7 @@ type Fold struct {
 	Piece                  int    // work between two groups, see maxPiece
 	asked                  int    // how many bunches of arrivals are to be small yet, see bunch
 
-	made    atomic.Pointer[madeCheckpoint]
+	made    atomic.Pointer[covered.Made]
 	refolds atomic.Int64
 	paced   atomic.Int64  // cuts that were taken in pieces
 	judged  atomic.Int64  // operations, also those that are judged again
@@ -101,11 +104,11 @@ type Fold struct {
 	meta      keyspace.Meta
 	own       map[clock.LogID]bool
 	cut       Cut
-	laws      define.Laws      // see chainOf
-	authority clock.Hash       // by which definitions were judged, see heed
-	recent    journal.Cache    // for folding again: the documents of a set take turns
-	prepared  map[docKey]int64 // see prepare; the last arrival by document
-	merge     *merge           // what is folded in pieces; nil for nothing
+	laws      define.Laws    // see chainOf
+	authority clock.Hash     // by which definitions were judged, see heed
+	recent    journal.Cache  // for folding again: the documents of a set take turns
+	prepared  prepared.Marks // see prepare; the last arrival by document
+	merge     *merge         // what is folded in pieces; nil for nothing
 	places    place.Places
 	plan      *place.Plan // what horizons ask for, while it is done; nil for nothing
 	pacing    *pacedCut   // what is cut in pieces; nil for nothing
@@ -118,7 +121,7 @@ type Fold struct {
 	running    bool
 	closed     bool
 	view       *view.View
-	recentDocs recentChanges
+	recentDocs recent.Changes
 	seq        uint64     // of view, which is never used again
 	uses       uint64     // see Uses
 	asleep     bool       // by Suspend; what load reads is not there, and view is nil
@@ -290,7 +293,7 @@ func (f *Fold) load() (err error) {
 	if f.authority, err = keyspace.LoadAuthority(snap, f.Space); err != nil {
 		return err
 	}
-	if err = f.loadPrepared(snap); err != nil {
+	if f.prepared, err = prepared.Load(snap, f.Space, f.Cat); err != nil {
 		return err
 	}
 	v, err := snap.Get(f.Space.Key(keyspace.TagRedo))

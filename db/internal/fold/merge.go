@@ -55,8 +55,14 @@ func (f *Fold) startMerge(recs []*journal.Record) error {
 	return f.merge.take(recs)
 }
 
-// dropMerge gives up a merge that is under way; what it would fold has still to be.
-func (f *Fold) dropMerge() {
+// dropMerge gives up a merge that is under way, and what it prepared; what it would fold has
+// still to be.
+func (f *Fold) dropMerge() error {
+	f.endMerge()
+	return f.prepared.Drop(f.Store, f.Space, f.Cat, f.isFolded)
+}
+
+func (f *Fold) endMerge() {
 	if f.merge != nil {
 		f.merge.b.discard()
 		f.merge = nil
@@ -68,7 +74,7 @@ func (f *Fold) mergeSome() (err error) {
 	m, work := f.merge, f.Piece
 	defer func() {
 		if err != nil {
-			f.dropMerge()
+			f.endMerge()
 		}
 	}()
 	for !m.ended && work > 0 {
@@ -158,7 +164,7 @@ func (m *merge) sort(g *refolder, rec *journal.Record) error {
 		if err != nil {
 			return err
 		}
-		k := docKey{op.Coll, string(op.Key)}
+		k := docKey{Coll: op.Coll, ID: string(op.Key)}
 		late, err := b.late(e, r)
 		if err != nil {
 			return err

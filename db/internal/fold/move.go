@@ -52,37 +52,8 @@ func (f *Fold) record(n int64) (*journal.Record, error) {
 func (f *Fold) place(recs []*journal.Record) error {
 	ms, err := f.places.Place(f.source(), recs)
 	if err == nil && len(ms) > 0 {
-		if err = f.writeAll(f.places.NoteMoves(ms)); err == nil {
+		if err = place.WriteAll(f.Store, f.places.NoteMoves(ms)); err == nil {
 			f.places.TakeMoves(ms)
-		}
-	}
-	return err
-}
-
-// writeAll writes in as many transactions as it takes, in order.
-func (f *Fold) writeAll(ws []place.Write) error {
-	for most := max(1, f.Store.Limits().Puts/2); len(ws) > 0; {
-		n := min(len(ws), most)
-		tx := f.Store.Begin()
-		err := put(ws[:n], tx.Put, tx.Delete)
-		if err == nil {
-			err = tx.Commit()
-		}
-		tx.Discard()
-		if err != nil {
-			return err
-		}
-		ws = ws[n:]
-	}
-	return nil
-}
-
-func put(ws []place.Write, put func(k, v []byte) error, del func(k []byte) error) (err error) {
-	for i := 0; i < len(ws) && err == nil; i++ {
-		if ws[i].V == nil {
-			err = del(ws[i].K)
-		} else {
-			err = put(ws[i].K, ws[i].V)
 		}
 	}
 	return err
@@ -91,7 +62,7 @@ func put(ws []place.Write, put func(k, v []byte) error, del func(k []byte) error
 // noteHorizon notes that a horizon is folded.
 func (b *batch) noteHorizon(rec *journal.Record) error {
 	b.horizons = append(b.horizons, rec)
-	return put(b.fold.places.Note(rec), b.put, b.del)
+	return place.Put(b.fold.places.Note(rec), b.put, b.del)
 }
 
 // weighSome does a piece of what horizons that are due ask for; more says that there may be
@@ -102,12 +73,10 @@ func (f *Fold) weighSome() (more bool, err error) {
 		if err != nil || !due {
 			return false, err
 		}
-		f.dropMerge() // what it gathered stands where it did before
-		if err := f.dropPrepared(); err != nil {
+		if err := f.dropMerge(); err != nil { // what it gathered stands where it did before
 			return false, err
 		}
-		folded := func(n int64) bool { return n <= f.meta.Cursor || f.meta.IsAhead(n) }
-		if f.plan, err = f.places.Judge(f.source(), folded, f.lastFolded()); err != nil {
+		if f.plan, err = f.places.Judge(f.source(), f.isFolded, f.lastFolded()); err != nil {
 			return false, err
 		}
 	}
@@ -135,7 +104,7 @@ func (f *Fold) weighAll() error {
 
 // weighed ends what weighSome has done.
 func (f *Fold) weighed() error {
-	if err := f.writeAll(f.places.NotePlan(f.plan)); err != nil {
+	if err := place.WriteAll(f.Store, f.places.NotePlan(f.plan)); err != nil {
 		return err
 	}
 	if err := f.Store.Sync(); err != nil {
@@ -212,7 +181,7 @@ func (b *batch) fit(ms []place.Move) (n int, err error) {
 // move folds the documents of records again that stand elsewhere now.
 func (b *batch) move(ms []place.Move) error {
 	b.moving, b.elsewhere = ms, map[int64]bool{}
-	if err := put(b.fold.places.NoteMoves(ms), b.put, b.del); err != nil {
+	if err := place.Put(b.fold.places.NoteMoves(ms), b.put, b.del); err != nil {
 		return err
 	}
 	if b.stepping {
@@ -229,7 +198,7 @@ func (b *batch) move(ms []place.Move) error {
 		}
 		recs[i], b.elsewhere[m.N] = rec, true
 		for k := range rec.Ops {
-			if err := g.gain(docKey{rec.Ops[k].Coll, string(rec.Ops[k].Key)}, rec.Ref(k), true); err != nil {
+			if err := g.gain(docKey{Coll: rec.Ops[k].Coll, ID: string(rec.Ops[k].Key)}, rec.Ref(k), true); err != nil {
 				return err
 			}
 		}
@@ -259,26 +228,4 @@ func (b *batch) isGone(ev *Event) (bool, error) {
 	}
 	rec, err := b.record(ev.Ref.N)
 	return err == nil && rec.Time != ev.Ref.Time, err
-}
-
-// redoMoves finishes moves that were interrupted.
-func (f *Fold) redoMoves(ms []place.Move, left *interrupted) error {
-	b := f.newBatch()
-	defer b.discard()
-	b.stepping, b.moving = true, ms
-	f.stand(ms)
-	if err := b.resume(left); err != nil {
-		return err
-	}
-	if err := b.move(ms); err != nil {
-		return err
-	}
-	if err := b.commit(); err != nil {
-		return err
-	}
-	if err := f.Store.Sync(); err != nil {
-		return err
-	}
-	f.takeOver(b)
-	return nil
 }

@@ -27,24 +27,17 @@ func (b *batch) held(n int64) *journal.Record {
 	return b.fold.recent.Get(n)
 }
 
-// A mark is what orders records that stand at the same time.
-type mark struct {
-	clock clock.Time
-	id    clock.RecordID
-}
-
-func (m *mark) stamp(index uint32) clock.Stamp { return stampOf(m.clock, m.id, index) }
-
-// mark returns the mark of the record that arrived as number n.
-func (b *batch) mark(n int64) (mark, error) {
+// mark returns what orders a record among those that stand at the same time: its clock, and
+// itself.
+func (b *batch) mark(n int64) (clock.Stamp, error) {
 	if m, ok := b.marks[n]; ok {
 		return m, nil
 	}
 	r, err := b.record(n)
 	if err != nil {
-		return mark{}, err
+		return clock.Stamp{}, err
 	}
-	m := mark{r.Clock, r.ID}
+	m := clock.Stamp{Time: r.Clock, Log: r.ID.Log, Hash: r.ID.Hash}
 	b.marks[n] = m
 	return m, nil
 }

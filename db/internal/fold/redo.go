@@ -69,20 +69,21 @@ func (f *Fold) redoSteps(marker []byte) error {
 		}
 		return f.voidSteps(changed, left)
 	}
-	if len(mk.Moving) > 0 {
-		var ms []place.Move
-		for _, m := range mk.Moving {
-			ms = append(ms, place.Move(m))
-		}
-		return f.redoMoves(ms, left)
-	}
 	b := f.newBatch()
 	defer b.discard()
 	b.stepping, b.merging = true, mk.Merging
+	for _, m := range mk.Moving {
+		b.moving = append(b.moving, place.Move(m))
+	}
 	if err := b.resume(left); err != nil {
 		return err
 	}
-	if err := b.foldAgain(mk.Merging); err != nil {
+	if len(b.moving) > 0 { // the store says where to
+		err = b.move(b.moving)
+	} else {
+		err = b.foldAgain(mk.Merging)
+	}
+	if err != nil {
 		return err
 	}
 	if err := b.commit(); err != nil {

@@ -174,7 +174,7 @@ func (f *refolder) definition(name string, rec *journal.Record) (*judge.Definiti
 	if err != nil {
 		return nil, err
 	}
-	if f.set[docKey{judge.SystemCollection, string(d.idKey)}] == nil {
+	if f.set[docKey{Coll: judge.SystemCollection, ID: string(d.idKey)}] == nil {
 		f.laws[name] = lawSeen{d.Last, d.Count}
 	}
 	return f.b.lawFor(name, rec)

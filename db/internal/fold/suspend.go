@@ -99,7 +99,7 @@ func (f *Fold) forget() {
 	f.Cat, f.meta, f.broken = nil, keyspace.Meta{}, nil
 	f.places, f.plan = place.Places{}, nil
 	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, journal.Cache{}
-	f.dropMerge()
+	f.endMerge()
 	f.defs.Forget()
 }
 

@@ -59,6 +59,11 @@ func Stamp(rec *Record, i uint32) clock.Stamp {
 	return clock.Stamp{Time: rec.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: i}
 }
 
+// StampAt is Stamp of what stands, or stood, at r.
+func StampAt(rec *Record, r keyspace.Ref) clock.Stamp {
+	return clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}
+}
+
 // Decode decodes an arrival; a malformed payload is the record's own fault.
 func Decode(a *Arrival) *Record {
 	r := &Record{N: a.N, ID: a.ID, Time: a.Time, Clock: a.Time, Atomic: a.Atomic, Writer: a.Writer, Role: a.Role, Snapshot: a.Snapshot}

@@ -149,7 +149,7 @@ func (h *historian) stamp(r keyspace.Ref) (s clock.Stamp, at clock.Time, err err
 	if err != nil {
 		return s, 0, err
 	}
-	s = clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}
+	s = journal.StampAt(rec, r)
 	// Documents of a snapshot come at time 0; people want to know when.
 	if rec.Snapshot && int(r.Index) < len(rec.Ops) {
 		s.Time = clock.Time(rec.Ops[r.Index].Mod) // when it got the key was cut off

@@ -17,7 +17,6 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -301,7 +300,7 @@ func (p *Past) refusal(r keyspace.Ref) (*change.Change, error) {
 		return nil, err
 	}
 	c := &change.Change{Op: change.OpCleared, By: rec.ID, Time: rec.Time, Remote: !p.v.Own[rec.ID.Log]}
-	c.Verdict = &change.ChangedVerdict{Stamp: clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}, Seq: rec.ID.Seq}
+	c.Verdict = &change.ChangedVerdict{Stamp: journal.StampAt(rec, r), Seq: rec.ID.Seq}
 	if rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op := &rec.Ops[r.Index]
 		c.Of(op)

@@ -7,8 +7,10 @@ import (
 
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A Plan is what was found of the horizons, and what is to be moved for it.
@@ -198,7 +200,7 @@ func (pl *Plan) weigh(s *Source, h *horizon) error {
 		return err
 	}
 	role, rank, err := s.Journal.Right(h.id)
-	if err != nil || role != judge.RoleOwner && role != judge.RoleAdmin || h.t >= h.clock {
+	if err != nil || !May(role) || h.t >= h.clock {
 		return err
 	}
 	if lacks, err := h.lack(s); lacks || err != nil {
@@ -420,4 +422,19 @@ func (p *Places) Uncovered(s *Source, heads []clock.RecordID, own func(clock.Log
 		}
 	}
 	return last, false, nil
+}
+
+// May reports whether a role writes horizons.
+func May(role string) bool { return role == judge.RoleOwner || role == judge.RoleAdmin }
+
+// Draft returns the horizon of an author of a role that has the heads of view, for a record
+// of that clock.
+func Draft(role string, view []clock.RecordID, at clock.Time) (*payload.Horizon, error) {
+	if !May(role) {
+		return nil, fault.Of(keyspace.ErrRole, "horizons are for owners and admins")
+	}
+	if len(view) > payload.MaxView { // what it could not name it would bind
+		return nil, fault.Errorf(fault.TooLarge, "a horizon names at most %d logs, and more have records", payload.MaxView)
+	}
+	return &payload.Horizon{T: at - 1, View: append([]clock.RecordID{}, view...)}, nil
 }

@@ -169,6 +169,36 @@ func Load(r store.Reader, space keyspace.Space) (p Places, err error) {
 // A Write is a key to be stored, or, without a value, to be deleted.
 type Write struct{ K, V []byte }
 
+// WriteAll writes in as many transactions as it takes, in order.
+func WriteAll(st store.Store, ws []Write) error {
+	for most := max(1, st.Limits().Puts/2); len(ws) > 0; {
+		n := min(len(ws), most)
+		tx := st.Begin()
+		err := Put(ws[:n], tx.Put, tx.Delete)
+		if err == nil {
+			err = tx.Commit()
+		}
+		tx.Discard()
+		if err != nil {
+			return err
+		}
+		ws = ws[n:]
+	}
+	return nil
+}
+
+// Put writes in order.
+func Put(ws []Write, put func(k, v []byte) error, del func(k []byte) error) (err error) {
+	for i := 0; i < len(ws) && err == nil; i++ {
+		if ws[i].V == nil {
+			err = del(ws[i].K)
+		} else {
+			err = put(ws[i].K, ws[i].V)
+		}
+	}
+	return err
+}
+
 func (p *Places) row(h *horizon) Write {
 	v := binary.BigEndian.AppendUint64([]byte{byte(h.state)}, uint64(h.clock))
 	v = binary.BigEndian.AppendUint64(v, uint64(h.t))
