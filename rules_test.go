@@ -207,14 +207,14 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/horizon", "node/internal/journal", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/horizon", "node/internal/journal", "node/internal/pairing", "node/internal/server", "node/internal/sessions", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
 		"node/transfer":    {"db", "internal/fault"},
 		// The client joins a surface and its caller in one process.
 		"node/client": append([]string{
-			"node", "node/internal/chunks", "node/rpc", "buckets", "db", "db/command", "db/threaddb", "keys", "internal/fault",
+			"node", "node/internal/chunks", "node/rpc", "buckets", "db", "db/command", "db/threaddb", "keys", "keys/dpop", "internal/fault",
 		}, api...),
 
 		"node/internal/addrs":   {"internal/fault"},
@@ -234,6 +234,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/sizes":    {},
 		"node/internal/swap":     {"internal/durable"},
 		"node/internal/server":   {},
+		"node/internal/sessions": {"keys", "keys/dpop", "internal/fault"},
 	}
 	used := map[string]map[string]bool{}
 	goFiles(t, func(path string, file *ast.File) {
@@ -265,6 +266,7 @@ func TestWallsInsideNode(t *testing.T) {
 func TestWallsInsideCommand(t *testing.T) {
 	checkWalls(t, "cmd/weft/internal", map[string][]string{
 		"cmd/weft/internal/report":  {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
+		"cmd/weft/internal/remote":  {"cmd/weft/internal/tty", "node", "node/rpc", "keys", "internal/fault"},
 		"cmd/weft/internal/show":    {"cmd/weft/internal/tty", "node/client"},
 		"cmd/weft/internal/words":   {"cmd/weft/internal/tty"},
 		"cmd/weft/internal/tty":     {"internal/fault"},

@@ -108,7 +108,7 @@ func decodeEntry(doc bson.Raw) (entry, error) {
 	for _, el := range elements {
 		body, ok := el.Value().DocumentOK()
 		if !ok {
-			return e, fault.Of(ErrMalformed, "the entry has a version %q", el.Key())
+			return e, fault.Of(ErrMalformed, "version %q of the entry: it is no document", el.Key())
 		}
 		ver, err := decodeVersion(el.Key(), body, e.isDir())
 		if err != nil {

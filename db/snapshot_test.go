@@ -3,6 +3,7 @@ package db_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -90,5 +91,45 @@ func TestSnapshot(t *testing.T) {
 		if err := y.Define(ctx, raw(t, bad)); err == nil {
 			t.Errorf("the definition %v was taken", bad)
 		}
+	}
+}
+
+// Whatever an update makes of a document can be inserted elsewhere as it is, so that an
+// export is taken back and a history can be cut off.
+func TestWhatGrowsFitsARecord(t *testing.T) {
+	ctx := t.Context()
+	x, _ := dbtest.Open(t, "a")
+	c := x.Collection(strings.Repeat("c", 120))
+	id := strings.Repeat("i", 500)
+	if _, err := c.Insert(ctx, raw(t, d("_id", id, "s", strings.Repeat("x", 600<<10)))); err != nil {
+		t.Fatal(err)
+	}
+	grow := func(n int) error {
+		_, err := c.Update(ctx, raw(t, d("_id", id)), raw(t, d("$set", d("more", strings.Repeat("x", n)))), db.UpdateOptions{})
+		return err
+	}
+	least, most := 0, 1<<19 // the largest text that fits lies between
+	for least+1 < most {
+		n := (least + most) / 2
+		err := grow(n)
+		switch {
+		case err == nil:
+			least = n
+		case errors.Is(err, db.ErrTooLarge):
+			most = n
+		default:
+			t.Fatal(err)
+		}
+	}
+	if least < 300<<10 {
+		t.Errorf("a text of %d bytes is too large", most)
+	}
+	doc, err := c.Get(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, _ := dbtest.Open(t, "b")
+	if _, err := y.Collection(strings.Repeat("c", 120)).Insert(ctx, doc.Raw); err != nil {
+		t.Errorf("a document of %d bytes: %v", len(doc.Raw), err)
 	}
 }

@@ -77,6 +77,9 @@ var twice = map[string]bool{
 	"a compressed piece says … bytes, and its frame …": true, "genesis: …": true, "join: …": true,
 }
 
+// general are sentences that stand where no name is known, and parts of others.
+var general = map[string]bool{"already exists": true, "denied by a rule": true}
+
 // What people can meet is listed by docs/messages.md, which this test writes with
 // WEFT_UPDATE=1. No message is there for two kinds, and none names a package or an address
 // inside of the program.
@@ -93,6 +96,7 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%q names what is inside", m.text)
 		}
 	}
+	alike(t, all)
 	page := render(all)
 	if os.Getenv("WEFT_UPDATE") != "" {
 		if err := os.WriteFile("messages.md", page, 0o644); err != nil { //nolint:gosec // a page for everybody
@@ -102,6 +106,31 @@ func TestMessages(t *testing.T) {
 	has, err := os.ReadFile("messages.md")
 	if err != nil || string(has) != string(page) {
 		t.Errorf("docs/messages.md is not what the code says, %v: WEFT_UPDATE=1 go test ./docs", err)
+	}
+}
+
+// alike fails if two messages of a kind say the same in other words: articles, what stands for
+// names, order and case apart. Those of the query language are MongoDB's, word for word.
+func alike(t *testing.T, all []told) {
+	t.Helper()
+	small := regexp.MustCompile(`^(a|an|the|of|is|are|it|its|to|in|has|be|was|by|and|or|this|that)$`)
+	word := regexp.MustCompile(`[a-z0-9$-]+`)
+	detail := regexp.MustCompile(`:? ?(…|\(…\))$`) // one sentence, with and without
+	language := fault.Kinds()[slices.Index(fault.Kinds(), fault.DuplicateKey):]
+	said := map[string]string{}
+	for _, m := range all {
+		if general[m.text] || slices.Contains(language, m.kind) && advice[m.kind] == "" {
+			continue
+		}
+		text := detail.ReplaceAllString(m.text, "")
+		words := word.FindAllString(strings.ToLower(text), -1)
+		words = slices.DeleteFunc(words, small.MatchString)
+		slices.Sort(words)
+		key := string(m.kind) + ": " + strings.Join(slices.Compact(words), " ")
+		if other, ok := said[key]; ok && other != text && len(words) > 0 {
+			t.Errorf("%s: %q and %q say one thing", m.kind, other, text)
+		}
+		said[key] = text
 	}
 }
 

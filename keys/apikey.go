@@ -43,12 +43,13 @@ const (
 	ScopeThread  Scope = "thread"
 	ScopeInbox   Scope = "inbox"
 	ScopePin     Scope = "pin"
+	ScopeDB      Scope = "db"
 	ScopeAccount Scope = "account"
 )
 
 // DefaultScopes returns the scopes of keys and grants made without any: all but
 // the management of the account.
-func DefaultScopes() []Scope { return []Scope{ScopeThread, ScopeInbox, ScopePin} }
+func DefaultScopes() []Scope { return []Scope{ScopeThread, ScopeInbox, ScopePin, ScopeDB} }
 
 // Permits reports whether the scope covers the action.
 func (s Scope) Permits(a Action) bool {

@@ -57,6 +57,18 @@ func TestVectors(t *testing.T) {
 		Scopes: []Scope{"*"}, Created: MillisOf(at), Expires: MillisOf(at.Add(time.Hour)), Revoked: MillisOf(at.Add(time.Minute)),
 	}
 	credential := &Credential{Grant: grant, Certificate: cert}
+	mint, err := user.Mint(grant, MintOptions{
+		Challenge: [ChallengeSize]byte{1, 2, 3}, Authority: "hub.example:4443", Audience: device.Public().Sign,
+		Client: bytes.Repeat([]byte{7}, 32), Scopes: []Scope{"db", "inbox.send"}, Life: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := &APISecret{kind: KindAccount, signer: newSigner(seedFrom(t, 4).bytes())}
+	byKey, err := account.Mint(MintOptions{Authority: "localhost:4602", Audience: device.Public().Sign})
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	encoded := func(b []byte, err error) []byte {
 		t.Helper()
@@ -103,6 +115,16 @@ func TestVectors(t *testing.T) {
 		{
 			Name: "credential", Values: credential, Bytes: encoded(credential.Encode()),
 			Back: func(b []byte) (any, error) { return DecodeCredential(b) },
+		},
+		{
+			Name: "mint of a user", Values: mint, Bytes: encoded(mint.Encode()),
+			Gives: signed(user.Public(), DomainMint, codec.Encode(mint.body()), mint.Signature),
+			Back:  func(b []byte) (any, error) { return DecodeMint(b) },
+		},
+		{
+			Name: "mint of an account key", Values: byKey, Bytes: encoded(byKey.Encode()),
+			Gives: signed(account.Public(), DomainMint, codec.Encode(byKey.body()), byKey.Signature),
+			Back:  func(b []byte) (any, error) { return DecodeMint(b) },
 		},
 		{
 			Name: "API key", Values: record, Bytes: encoded(record.Encode()),

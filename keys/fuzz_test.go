@@ -98,6 +98,36 @@ func FuzzDecodeGrant(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { same(t, b, keys.DecodeGrant) })
 }
 
+func FuzzDecodeMint(f *testing.F) {
+	s, o := samples(f), keys.MintOptions{Authority: "hub.example", Audience: keys.NewDevice().Public().Sign}
+	g, err := keys.DecodeGrant(s.grant)
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, account, err := keys.NewAPIKey(now(), keys.APIKeyOptions{Kind: keys.KindAccount, Owner: keys.NewIdentity().Public()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, mint := range []func() (*keys.Mint, error){
+		func() (*keys.Mint, error) { return keys.NewIdentity().Mint(g, o) },
+		func() (*keys.Mint, error) { return account.Mint(o) },
+	} {
+		m, err := mint()
+		if err != nil {
+			f.Fatal(err)
+		}
+		b, err := m.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := keys.DecodeMint(b); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { same(t, b, keys.DecodeMint) })
+}
+
 func FuzzDecodeCredential(f *testing.F) {
 	f.Add(samples(f).credential)
 	f.Fuzz(func(t *testing.T, b []byte) { same(t, b, keys.DecodeCredential) })

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An Action is what a request wants to do. Its word before the dot is its area.
@@ -17,22 +19,29 @@ const (
 	ActionFetchMessages Action = "inbox.fetch"      // fetch and acknowledge one's own messages
 	ActionPin           Action = "pin.add"          // have blocks stored and served
 	ActionReadBlocks    Action = "pin.read"         // fetch blocks
+	ActionCreate        Action = "db.create"        // make a database that this node reads, in the caller's space
+	ActionRead          Action = "db.read"          // read the documents and files of one
+	ActionWrite         Action = "db.write"         // write them
+	ActionRemove        Action = "db.remove"        // delete one
 	ActionManageKeys    Action = "account.keys"     // make, list and revoke the account's keys
 	ActionReadUsage     Action = "account.usage"    // see what is counted against the account
 	ActionAdminister    Action = "node.administer"  // the node itself: local requests only
 )
 
-func actions() []Action {
+// Actions returns every action.
+func Actions() []Action {
 	return []Action{
-		ActionReplicate, ActionReadThread, ActionSendMessage, ActionFetchMessages, ActionPin,
-		ActionReadBlocks, ActionManageKeys, ActionReadUsage, ActionAdminister,
+		ActionReplicate, ActionReadThread, ActionSendMessage, ActionFetchMessages, ActionPin, ActionReadBlocks,
+		ActionCreate, ActionRead, ActionWrite, ActionRemove, ActionManageKeys, ActionReadUsage, ActionAdminister,
 	}
 }
 
 // KeyStore finds API keys.
 type KeyStore interface {
 	// APIKey returns the key with the given public key, revoked ones too, or nil if
-	// there is none. An error means that the store could not tell.
+	// there is none; a key is one that [NewAPIKey] made or [DecodeAPIKey] read. It is asked for
+	// each decision, and must answer by what holds now. An error means that the store could not
+	// tell.
 	APIKey(public PublicKey) (*APIKey, error)
 }
 
@@ -62,6 +71,7 @@ type Request struct {
 	Audience   PublicKey // this node's device signing key
 	Peer       PublicKey // the authenticated peer's device signing key
 	Credential *Credential
+	Session    *Session // of a token that the caller found; instead of a credential and a peer
 	Action     Action
 	Resource   Resource
 	// Local says that the request carries the node's administrator token, which the
@@ -84,11 +94,14 @@ type Decision struct {
 // Refusal means that the key store failed; the request is not permitted either.
 // Long-lived streams ask again when a key is revoked and at Decision.Expires.
 func (p *Policy) Decide(r Request) (Decision, error) {
-	if !slices.Contains(actions(), r.Action) {
+	if !slices.Contains(Actions(), r.Action) {
 		return Decision{}, refuse(CodePermissionDenied, "This node does not know the action that was asked for: use a release that both peers share.")
 	}
 	if r.Local {
 		return Decision{User: p.Admin, Account: p.Admin, Local: true}, nil
+	}
+	if r.Session != nil {
+		return p.decideSession(r)
 	}
 	if r.Credential == nil || r.Credential.Grant == nil || r.Credential.Certificate == nil {
 		return Decision{}, refuse(CodeNoCredential, "This peer accepts data only with an API key: add the relay with a key and its secret.")
@@ -133,24 +146,11 @@ func (p *Policy) checkKey(now time.Time, g *Grant) (*APIKey, error) {
 	if g.Signed && !signed {
 		return nil, refuse(CodeBadSignature, "The grant is not signed by the key that it names: check the key's secret.")
 	}
-	var key *APIKey
-	if p.Keys != nil {
-		var err error
-		if key, err = p.Keys.APIKey(g.Key); err != nil {
-			return nil, fmt.Errorf("look up API key: %w", err)
-		}
-	}
-	if key == nil || key.Public != g.Key {
-		return nil, refuse(CodeKeyUnknown, "This peer does not know the API key: check the key, and that it was made on this relay.")
-	}
-	if err := key.check(); err != nil {
-		return nil, fmt.Errorf("stored API key: %w", err)
+	key, err := p.keyInForce(now, g.Key)
+	if err != nil {
+		return nil, err
 	}
 	switch {
-	case key.Revoked != 0:
-		return nil, refuse(CodeKeyRevoked, "The API key was revoked at "+key.Revoked.String()+": ask its owner for another; your data stays yours.")
-	case key.Expires != 0 && !now.Before(key.Expires.Time()):
-		return nil, refuse(CodeKeyExpired, "The API key expired at "+key.Expires.String()+": ask its owner for another; your data stays yours.")
 	case key.Signing && !g.Signed:
 		return nil, refuse(CodeBadSignature, "The API key needs signed grants and this one is not signed: give the key's secret.")
 	case !key.Signing && g.Signed:
@@ -159,22 +159,55 @@ func (p *Policy) checkKey(now time.Time, g *Grant) (*APIKey, error) {
 	return key, nil
 }
 
-// checkGrant settles that the grant holds now, here, and for the action.
-func checkGrant(r Request, g *Grant, key *APIKey) error {
-	if err := g.check(); err != nil { // a grant that was not decoded, but made by hand
-		return refuse(CodeBadSignature, "The grant is malformed: ask for another.")
+// keyInForce looks a key up: what was found before tells nothing of now.
+func (p *Policy) keyInForce(now time.Time, public PublicKey) (*APIKey, error) {
+	var key *APIKey
+	if p.Keys != nil {
+		var err error
+		if key, err = p.Keys.APIKey(public); err != nil {
+			return nil, fmt.Errorf("look up API key: %w", err)
+		}
+	}
+	if key == nil || key.Public != public {
+		return nil, refuse(CodeKeyUnknown, "This peer does not know the API key: check the key, and that it was made on this relay.")
 	}
 	switch {
-	case g.Issued.Time().After(r.Now.Add(maxSkew)):
-		return refuse(CodeCredentialNotYetValid, "The grant begins at "+g.Issued.String()+": set the clocks right.")
-	case !r.Now.Before(g.Expires.Time()):
-		return refuse(CodeCredentialExpired, "The grant expired at "+g.Expires.String()+": ask for a new one.")
-	case g.Audience != AnyAudience() && (g.Audience != r.Audience || r.Audience.IsZero()):
-		return refuse(CodeWrongAudience, "The grant is for another peer than this one: ask for a grant for this relay.")
+	case key.Kind != KindAccount && key.Kind != KindUser:
+		return nil, fault.Of(ErrMalformed, "a stored API key cannot be of kind %v", key.Kind)
+	case key.Revoked != 0:
+		return nil, refuse(CodeKeyRevoked, "The API key was revoked at "+key.Revoked.String()+": ask its owner for another; your data stays yours.")
+	case key.Expires != 0 && !now.Before(key.Expires.Time()):
+		return nil, refuse(CodeKeyExpired, "The API key expired at "+key.Expires.String()+": ask its owner for another; your data stays yours.")
+	}
+	return key, nil
+}
+
+// checkGrant settles that the grant holds now, here, and for the action.
+func checkGrant(r Request, g *Grant, key *APIKey) error {
+	if err := g.holds(r.Now, r.Audience); err != nil {
+		return err
+	}
+	switch {
 	case !permits(g.Scopes, r.Action):
 		return refuse(CodeWrongScope, "The grant does not include "+string(r.Action)+": ask for one that does.")
 	case !permits(key.Scopes, r.Action):
 		return refuse(CodeWrongScope, "The API key does not include "+string(r.Action)+": make a key with that scope.")
+	}
+	return nil
+}
+
+// holds settles that a grant, whose signature was checked, holds now and here.
+func (g *Grant) holds(now time.Time, audience PublicKey) error {
+	if err := g.check(); err != nil { // a grant that was not decoded, but made by hand
+		return refuse(CodeBadSignature, "The grant is malformed: ask for another.")
+	}
+	switch {
+	case g.Issued.Time().After(now.Add(maxSkew)):
+		return refuse(CodeCredentialNotYetValid, "The grant begins at "+g.Issued.String()+": set the clocks right.")
+	case !now.Before(g.Expires.Time()):
+		return refuse(CodeCredentialExpired, "The grant expired at "+g.Expires.String()+": ask for a new one.")
+	case g.Audience != AnyAudience() && (g.Audience != audience || audience.IsZero()):
+		return refuse(CodeWrongAudience, "The grant is for another peer than this one: ask for a grant for this relay.")
 	}
 	return nil
 }

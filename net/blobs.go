@@ -236,6 +236,8 @@ type blobStream struct {
 	s    stream
 	r    *bufio.Reader
 	w    *wire.Writer
+
+	refused refusal // by the peer
 }
 
 // openBlobs opens a blob stream: to follow, or to fetch some.
@@ -253,6 +255,20 @@ func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobSt
 		return nil, err
 	}
 	return b, nil
+}
+
+// read reads the next frame. A refusal is an error, and noted.
+func (b *blobStream) read() (wire.Kind, []byte, error) {
+	kind, body, err := wire.Read(b.r)
+	if err != nil || kind != wire.KindRefused {
+		return kind, body, err
+	}
+	m, err := wire.As[wire.Refused](kind, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	b.refused = refusalIn(m)
+	return 0, nil, fault.Of(ErrNoBlob, "the peer sends no blobs: %s", b.refused.text)
 }
 
 // errRelist ends a stream of blobs for another one, on which the peer lists all again.
@@ -323,21 +339,26 @@ func (l *link) pullBlobs(ctx context.Context) (err error) {
 	}
 	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
-	l.set(func() { l.noBlobs = refusal{} })
-	defer l.set(func() { l.blobs = false })
+	defer l.set(func() {
+		l.blobs = false
+		if b.refused != (refusal{}) {
+			l.noBlobs = b.refused
+		}
+	})
 	var queued []wire.BlobRefs // refs that came while blobs were awaited
 	for {
 		var refs wire.BlobRefs
 		if len(queued) > 0 {
 			refs, queued = queued[0], queued[1:]
 		} else {
-			kind, body, err := wire.Read(b.r)
+			kind, body, err := b.read()
 			if err != nil {
 				return err
 			}
 			if refs, err = wire.As[wire.BlobRefs](kind, body); err != nil {
 				return err
 			}
+			l.set(func() { l.noBlobs = refusal{} })
 		}
 		more, err := b.fetchMissing(ctx, refs)
 		if err != nil {
@@ -397,7 +418,7 @@ func (b *blobStream) fetch(want []wire.BlobRef) (blobs [][]byte, more []wire.Blo
 		return nil, nil, err
 	}
 	for n := 0; n < len(want); {
-		kind, body, err := wire.Read(b.r)
+		kind, body, err := b.read()
 		if err != nil {
 			return nil, more, err
 		}
@@ -487,7 +508,7 @@ func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
 		return err
 	}
 	if len(blobs) == 0 {
-		return ErrNoBlob
+		return fault.Of(ErrNoBlob, "no connected peer holds blob %x", id[:])
 	}
 	return l.share.thread.PutSealedBlobs(ctx, blobs)
 }

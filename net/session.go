@@ -172,8 +172,8 @@ func (h *Host) serveLane(r *remote, s *mux.Stream, n int) {
 	serve := h.lanes[lane]
 	h.mu.Unlock()
 	if serve == nil || n > h.limits.PeerStreams {
-		if serve != nil && lane == laneThread {
-			h.tellLimit(s, n)
+		if serve != nil {
+			h.tellLimit(s, lane, n)
 		}
 		_ = s.Reset()
 		return
@@ -181,15 +181,25 @@ func (h *Host) serveLane(r *remote, s *mux.Stream, n int) {
 	serve(r.id, s)
 }
 
-// tellLimit tells a subscriber that there are too many streams with it.
-func (h *Host) tellLimit(s stream, n int) {
-	req, err := readRequest[wire.Subscribe](s, bufio.NewReader(s), wire.MaxSubscribe)
+// tellLimit tells who asks for records or blobs that there are too many streams with it.
+func (h *Host) tellLimit(s stream, lane byte, n int) {
+	var thread []byte
+	var err error
+	if lane == laneThread {
+		var req wire.Subscribe
+		req, err = readRequest[wire.Subscribe](s, bufio.NewReader(s), wire.MaxSubscribe)
+		thread = req.Thread
+	} else {
+		var req wire.Follow
+		req, err = readRequest[wire.Follow](s, bufio.NewReader(s), wire.MaxRequest)
+		thread = req.Thread
+	}
 	if err != nil {
 		return
 	}
 	w := wire.NewWriter(s)
 	why := fmt.Sprintf("The peer has %d streams open with this device, its limit: exchange fewer databases with it.", n)
-	if w.Send(wire.Refused{Thread: req.Thread, Code: string(CodeLimit), Message: why}) == nil {
+	if w.Send(refusal{CodeLimit, why}.message(thread)) == nil {
 		linger(s)
 	}
 }

@@ -42,10 +42,7 @@ func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 
 // checkScope refuses a scope that permits nothing.
 func checkScope(s keys.Scope) error {
-	known := []keys.Action{
-		keys.ActionReplicate, keys.ActionReadThread, keys.ActionSendMessage, keys.ActionFetchMessages,
-		keys.ActionPin, keys.ActionReadBlocks, keys.ActionManageKeys, keys.ActionReadUsage,
-	}
+	known := slices.DeleteFunc(keys.Actions(), func(a keys.Action) bool { return a == keys.ActionAdminister })
 	if slices.ContainsFunc(known, s.Permits) {
 		return nil
 	}
@@ -72,7 +69,7 @@ func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
 	return k, err
 }
 
-// RevokeKey revokes an API key for good and ends what peers are doing by it.
+// RevokeKey revokes an API key for good and ends what peers and remote callers are doing by it.
 func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
 	k, err := n.apiKeys.Revoke(public, time.Now())
 	if err == nil && k == nil {
@@ -80,6 +77,7 @@ func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
 	}
 	if err == nil {
 		n.host.Recheck()
+		n.sessions.EndKey(public, &keys.Refusal{Code: keys.CodeKeyRevoked, Message: "The API key was revoked at " + k.Revoked.String() + ": ask its owner for another; your data stays yours."})
 	}
 	return k, err
 }

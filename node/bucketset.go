@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/weftdb/weft/buckets"
+	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net"
 )
@@ -54,41 +55,57 @@ type BucketRef struct {
 	Database string
 }
 
+// The buckets of this node's own space.
+
+// CreateBucket is [Space.CreateBucket] in the node's own space.
+func (n *Node) CreateBucket(ctx context.Context, name, database string) (*buckets.Bucket, BucketRef, error) {
+	return n.Own().CreateBucket(ctx, name, database)
+}
+
+// Buckets is [Space.Buckets] of the node's own space.
+func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) { return n.Own().Buckets(ctx) }
+
+// Bucket is [Space.Bucket] of the node's own space.
+func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error) {
+	return n.Own().Bucket(ctx, name)
+}
+
+// DropBucket is [Space.DropBucket] in the node's own space.
+func (n *Node) DropBucket(ctx context.Context, name string) error {
+	return n.Own().DropBucket(ctx, name)
+}
+
 // CreateBucket makes a bucket in a database; for database "" in one of the bucket's own,
 // which is made if there is none of its name. That database stays if the bucket cannot be
 // made.
-func (n *Node) CreateBucket(ctx context.Context, name, database string) (*buckets.Bucket, BucketRef, error) {
+func (s *Space) CreateBucket(ctx context.Context, name, database string) (*buckets.Bucket, BucketRef, error) {
 	ref := BucketRef{Name: name, Database: database}
 	if err := buckets.CheckName(name); err != nil {
 		return nil, ref, err // before a database is made for it
 	}
 	if database == "" {
 		ref.Database = name
-		if _, err := n.CreateDatabase(ctx, name); err != nil && !errors.Is(err, ErrExists) {
+		if _, err := s.Create(ctx, name); err != nil && !errors.Is(err, ErrExists) {
 			return nil, ref, err
 		}
 	}
-	d, err := n.lookup(ref.Database)
+	d, fold, err := s.opened(ctx, ref.Database)
 	if err != nil {
 		return nil, ref, err
 	}
-	fold, err := d.open(ctx)
-	if err != nil {
-		return nil, ref, err
-	}
-	b, err := buckets.Create(ctx, fold.DB, blobs{d.thread}, name)
+	b, err := buckets.Create(ctx, fold, blobs{d.thread}, name)
 	return b, ref, err
 }
 
-// Buckets returns the buckets of every database of the node. Databases that are not served
+// Buckets returns the buckets of every database of the space. Databases that are not served
 // are passed over; all others are opened.
-func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
+func (s *Space) Buckets(ctx context.Context) ([]BucketRef, error) {
 	var out []BucketRef
-	for _, d := range n.Databases() {
+	for _, d := range s.Databases() {
 		if d.Damage != "" {
 			continue
 		}
-		fold, err := n.Database(ctx, d.Name)
+		fold, err := s.Database(ctx, d.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -105,22 +122,22 @@ func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
 
 // Bucket returns a bucket by its name, or by DATABASE/NAME. To look for the name alone
 // opens all databases; DATABASE/NAME opens that one.
-func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error) {
-	ref, err := n.findBucket(ctx, name)
+func (s *Space) Bucket(ctx context.Context, name string) (*buckets.Bucket, error) {
+	ref, err := s.findBucket(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return n.bucketIn(ctx, ref)
+	return s.bucketIn(ctx, ref)
 }
 
 // DropBucket removes a bucket with its files, for everybody who has its database. It is named
 // as for Bucket. Its database stays.
-func (n *Node) DropBucket(ctx context.Context, name string) error {
-	ref, err := n.findBucket(ctx, name)
+func (s *Space) DropBucket(ctx context.Context, name string) error {
+	ref, err := s.findBucket(ctx, name)
 	if err != nil {
 		return err
 	}
-	fold, err := n.Database(ctx, ref.Database)
+	fold, err := s.Database(ctx, ref.Database)
 	if err != nil {
 		return err
 	}
@@ -128,11 +145,11 @@ func (n *Node) DropBucket(ctx context.Context, name string) error {
 }
 
 // findBucket returns the bucket that a name stands for.
-func (n *Node) findBucket(ctx context.Context, name string) (BucketRef, error) {
+func (s *Space) findBucket(ctx context.Context, name string) (BucketRef, error) {
 	if database, bucket, ok := strings.Cut(name, "/"); ok {
 		return BucketRef{Name: bucket, Database: database}, nil
 	}
-	all, err := n.Buckets(ctx)
+	all, err := s.Buckets(ctx)
 	if err != nil {
 		return BucketRef{}, err
 	}
@@ -151,14 +168,27 @@ func (n *Node) findBucket(ctx context.Context, name string) (BucketRef, error) {
 	return BucketRef{}, fault.Of(ErrAmbiguous, "several databases have a bucket %[1]s: write %[2]s/%[1]s or %[3]s/%[1]s", name, found[0].Database, found[1].Database)
 }
 
-func (n *Node) bucketIn(ctx context.Context, ref BucketRef) (*buckets.Bucket, error) {
-	d, err := n.lookup(ref.Database)
+func (s *Space) bucketIn(ctx context.Context, ref BucketRef) (*buckets.Bucket, error) {
+	d, fold, err := s.opened(ctx, ref.Database)
 	if err != nil {
 		return nil, err
+	}
+	return buckets.Open(ctx, fold, blobs{d.thread}, ref.Name)
+}
+
+// opened returns a database of the space with its fold.
+func (s *Space) opened(ctx context.Context, name string) (*database, *db.DB, error) {
+	full, err := s.full(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := s.n.lookup(full)
+	if err != nil {
+		return nil, nil, s.told(err)
 	}
 	fold, err := d.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, s.told(err)
 	}
-	return buckets.Open(ctx, fold.DB, blobs{d.thread}, ref.Name)
+	return d, fold.DB, nil
 }

@@ -13,21 +13,21 @@ import (
 // DAGNode returns a node of a bucket's DAG as DAG-JSON, and its CID: the one below
 // root at a path of names. For bucket "" every bucket is asked, each within the
 // budget, and the first that has the node counts.
-func (n *Node) DAGNode(ctx context.Context, bucket string, root cid.Cid, path string, budget buckets.Budget) ([]byte, cid.Cid, error) {
+func (s *Space) DAGNode(ctx context.Context, bucket string, root cid.Cid, path string, budget buckets.Budget) ([]byte, cid.Cid, error) {
 	if bucket != "" {
-		b, err := n.Bucket(ctx, bucket)
+		b, err := s.Bucket(ctx, bucket)
 		if err != nil {
 			return nil, cid.Undef, err
 		}
 		return b.Node(ctx, root, path, budget)
 	}
-	all, err := n.Buckets(ctx)
+	all, err := s.Buckets(ctx)
 	if err != nil {
 		return nil, cid.Undef, err
 	}
-	missing := fault.Of(ErrNotFound, "no bucket has a node %s", root)
+	missing := fault.Of(ErrNotFound, "no bucket knows node %s", root)
 	for _, ref := range all {
-		b, err := n.bucketIn(ctx, ref)
+		b, err := s.bucketIn(ctx, ref)
 		if err != nil {
 			return nil, cid.Undef, err
 		}

@@ -260,26 +260,7 @@ func (n *Node) DatabaseRef(name string) (DatabaseRef, error) {
 }
 
 // Databases returns the databases of the node by name, those that are not served too.
-func (n *Node) Databases() []DatabaseRef {
-	var out []DatabaseRef
-	for _, d := range n.all() {
-		if d.name == mailboxName {
-			continue
-		}
-		r := DatabaseRef{ID: d.thread.ID(), Name: d.name, Lost: n.lostOf(d)}
-		if d.rebuilding.Load() {
-			r.Damage = "it is being rebuilt: it is served when a relay or a member has given all that it holds"
-		}
-		out = append(out, r)
-	}
-	for _, d := range n.Damages() {
-		if d.Database != "" && d.Database != mailboxName {
-			out = append(out, DatabaseRef{ID: d.ID, Name: d.Database, Damage: d.Reason})
-		}
-	}
-	slices.SortFunc(out, func(a, b DatabaseRef) int { return cmp.Compare(a.Name, b.Name) })
-	return out
-}
+func (n *Node) Databases() []DatabaseRef { return n.Own().Databases() }
 
 // all returns every database, the mailbox included, by name.
 func (n *Node) all() []*database {
@@ -289,13 +270,18 @@ func (n *Node) all() []*database {
 }
 
 // RemoveDatabase forgets a database and deletes what this node has of it. Its other members
-// and relays keep what they have. Before the transaction nothing has changed but the note,
-// which the next open sets right; after it the next open completes what is left, or this
-// node when there is room. It may use the store's reserve: on a full disk it gives room.
+// and relays keep what they have.
 func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
+	return n.removeDatabase(ctx, name)
+}
+
+// removeDatabase also removes one of another space. Before the transaction nothing has changed
+// but the note, which the next open sets right; after it the next open completes what is left, or
+// this node when there is room. It may use the store's reserve: on a full disk it gives room.
+func (n *Node) removeDatabase(ctx context.Context, name string) error {
 	n.naming.Lock()
 	defer n.naming.Unlock()
 	id, number, err := n.numberOf(name)

@@ -4,91 +4,59 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/weftdb/weft/db"
-	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/horizon"
 )
 
-// An owner's or admin's device writes horizons by itself, of what others wrote, once it has
-// what they wrote: what it does not have then, and what dates itself before, comes after.
-// docs/design/places.md says what that is for.
-
-// startHorizons begins to look for databases in which others have written.
+// startHorizons begins to write horizons: what others have and this device does not have then,
+// and dates itself before, comes after. docs/design/places.md says what that is for.
 func (n *Node) startHorizons(context.Context) error {
 	every := cmp.Or(n.cfg.HorizonEvery, horizon.Every)
 	if every < 0 || n.cfg.offline {
 		return nil
 	}
-	n.background(func(ctx context.Context) {
-		plans := map[*database]*horizon.Plan{}
-		look := time.NewTicker(max(min(time.Minute, every/4), time.Millisecond))
-		defer look.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-look.C:
-			}
-			here := map[*database]bool{}
-			for _, d := range n.all() {
-				here[d] = true
-				if !d.stirred.Load() {
-					continue
-				}
-				if plans[d] == nil {
-					plans[d] = &horizon.Plan{Every: every, Draw: func(most time.Duration) time.Duration { return rand.N(most + 1) }}
-				}
-				err := n.writeHorizon(ctx, d, plans[d])
-				if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) && !errors.Is(err, db.ErrClosed) {
-					n.log.Warn("a horizon is not written", "database", d.name, "error", err)
-				}
-			}
-			for d := range plans {
-				if !here[d] {
-					delete(plans, d)
-				}
-			}
+	all := func() (ds []horizons) {
+		for _, d := range n.all() {
+			ds = append(ds, horizons{d})
 		}
+		return ds
+	}
+	n.background(func(ctx context.Context) {
+		horizon.Run(ctx, every, all, func() time.Time { return n.clock.Real().Wall() }, func(h horizons, err error) {
+			if !errors.Is(err, ErrClosed) && !errors.Is(err, db.ErrClosed) {
+				n.log.Warn("a horizon is not written", "database", h.name, "error", err)
+			}
+		})
 	})
 	return nil
 }
 
-// writeHorizon writes one of a database if it is time, and this device has what others have.
-func (n *Node) writeHorizon(ctx context.Context, d *database, p *horizon.Plan) (err error) {
-	now := n.clock.Real().Wall()
-	if p.Waits(now) || d.rebuilding.Load() || !d.thread.CaughtUp() {
-		return nil
-	}
-	// What comes from now on is looked at again.
-	again := false
-	d.stirred.Store(false)
-	defer func() {
-		if again || err != nil {
-			d.stirred.Store(true)
-		}
-	}()
-	role, _, err := d.thread.RightOf(net.RecordID{})
-	if err != nil || role != net.RoleOwner && role != net.RoleAdmin {
-		return err
-	}
-	fold, err := d.open(ctx)
+// horizons are those of a database.
+type horizons struct{ *database }
+
+func (h horizons) Stirred() *atomic.Bool { return &h.stirred }
+
+func (h horizons) Ready() bool { return !h.rebuilding.Load() && h.thread.CaughtUp() }
+
+func (h horizons) Uncovered(ctx context.Context) (at time.Time, some bool, err error) {
+	fold, err := h.open(ctx)
 	if err != nil {
-		return err
+		return at, false, err
 	}
 	last, some, err := fold.Uncovered(ctx)
-	if err != nil {
-		return err
-	}
-	var at time.Time
 	if last > 0 {
 		at = last.Wall()
 	}
-	if p.Look(now, at, some) {
-		return d.met(fold.WriteHorizon(ctx))
+	return at, some, err
+}
+
+func (h horizons) Write(ctx context.Context) error {
+	fold, err := h.open(ctx)
+	if err != nil {
+		return err
 	}
-	again = some
-	return nil
+	return h.met(fold.WriteHorizon(ctx))
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/weftdb/weft/node/internal/apikeys"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
+	"github.com/weftdb/weft/node/internal/sessions"
 	"github.com/weftdb/weft/node/internal/sizes"
 )
 
@@ -97,14 +98,15 @@ type Node struct {
 	home *homedir.Home
 	self homedir.Self
 
-	token   keys.Secret
-	store   store.Store
-	note    *homenote.Note
-	apiKeys *apikeys.Table
-	policy  *keys.Policy
-	clock   *clock.Clock
-	host    *net.Host
-	mail    *mail
+	token    keys.Secret
+	store    store.Store
+	note     *homenote.Note
+	apiKeys  *apikeys.Table
+	policy   *keys.Policy
+	sessions *sessions.Table
+	clock    *clock.Clock
+	host     *net.Host
+	mail     *mail
 
 	life   context.Context //nolint:containedctx // ends with Close; background work runs under it
 	cancel context.CancelFunc
@@ -214,6 +216,7 @@ func (n *Node) startStore(context.Context) (err error) {
 func (n *Node) startPolicy(context.Context) error {
 	n.apiKeys = apikeys.In(n.store, prefixAPIKey)
 	n.policy = &keys.Policy{Keys: n.apiKeys, Admin: n.Identity()}
+	n.sessions = sessions.New(sessions.Options{Policy: n.policy, Audience: n.self.Device.Public().Sign})
 	return nil
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	stdnet "net"
 	"net/http"
@@ -27,6 +28,8 @@ type Surface struct {
 	Name string
 	// Addr is the host:port where it listens; the port may be 0.
 	Addr string
+	// TLS has what the surface proves itself with; nil means that it does not.
+	TLS *tls.Config
 	// Handler returns what answers; it is called once, with the open node.
 	Handler func(*Node) http.Handler
 }
@@ -45,7 +48,7 @@ func (n *Node) startSurfaces(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := n.serve(s.Name, l, s.Handler(n)); err != nil {
+		if err := n.serve(s, l, s.Handler(n)); err != nil {
 			return errors.Join(err, l.Close())
 		}
 	}
@@ -71,13 +74,13 @@ func listen(ctx context.Context, s Surface) (stdnet.Listener, error) {
 
 // serve answers the requests that come by l with h until the node is closed; it closes l.
 // It returns at once.
-func (n *Node) serve(name string, l stdnet.Listener, h http.Handler) error {
+func (n *Node) serve(s Surface, l stdnet.Listener, h http.Handler) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return ErrClosed
 	}
-	n.servers = append(n.servers, served{server.Start(n.life, l, h), name})
+	n.servers = append(n.servers, served{server.Start(n.life, l, s.TLS, h), s.Name})
 	return nil
 }
 

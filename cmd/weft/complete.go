@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/remote"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -94,7 +95,14 @@ func (a *app) names(ctx context.Context, kind string, args []string, begun strin
 			return nil
 		}
 		var err error
-		if c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase}); err != nil {
+		if secret, serr := remote.Secret(a.api, a.secretFile); serr != nil {
+			return nil
+		} else if secret != nil {
+			c, err = client.OpenRemote(client.RemoteOptions{URL: remote.URL(a.api), Secret: secret})
+		} else {
+			c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase})
+		}
+		if err != nil {
 			return nil
 		}
 		defer func() { _ = c.Close() }() // nothing was written

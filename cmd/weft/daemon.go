@@ -16,6 +16,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/remote"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/keys"
@@ -26,6 +27,7 @@ import (
 
 // A daemonOptions says how to run a node.
 type daemonOptions struct {
+	hub                               remote.Options
 	relay, mdns, verbose, local, make bool
 	p2p                               []string
 }
@@ -86,6 +88,7 @@ func (a *app) daemonCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&o.local, "local", false, "listen on this machine only, and announce nothing")
 	cmd.Flags().BoolVar(&o.make, "init", false, "make the home if there is none")
 	cmd.Flags().BoolVar(&o.relay, "relay", false, "store threads and mail for peers that present an API key of this node")
+	o.hub.Flags(cmd.Flags())
 	return cmd
 }
 
@@ -147,8 +150,13 @@ func (a *app) serve(ctx context.Context, o *daemonOptions, ready func(*node.Node
 	if err != nil {
 		return err
 	}
+	surfaces, err := o.hub.Surfaces()
+	if err != nil {
+		return err
+	}
+	o.relay = o.relay || o.hub.On
 	c := node.Config{
-		Home: a.home, Surfaces: a.surfaces(), Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second,
+		Home: a.home, Surfaces: append(a.surfaces(), surfaces...), Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second,
 		Listen: listen, Log: tty.NewLog(a.err, o.verbose),
 	}
 	var n *node.Node
@@ -180,6 +188,7 @@ type readyOutput struct {
 	Peer string   `json:"peer"`
 	P2P  []string `json:"p2p"`
 	API  string   `json:"api"`
+	Hub  string   `json:"hub,omitempty"` // where it answers remote callers
 	Key  string   `json:"key,omitempty"` // of weft dev
 }
 
@@ -228,8 +237,12 @@ func (r readyOutput) reach(o daemonOptions) string {
 
 func (a *app) ready(n *node.Node, o daemonOptions) error {
 	r := readyOf(n)
+	r.Hub = o.hub.Called(n)
 	return a.print(r, func(w io.Writer) {
 		fmt.Fprintf(w, "ready\nAPI  http://%s\n", r.API)
+		if r.Hub != "" {
+			fmt.Fprintf(w, "hub  %s\n", r.Hub)
+		}
 		if best := r.address(); best != "" {
 			fmt.Fprintf(w, "p2p  %s\n", best)
 		}

@@ -79,7 +79,7 @@ func (a *app) keyCreate() *cobra.Command {
 	f.StringVar(&m.Type, "type", "", "account (for the owner's own resources) or user (for those of an app's users)")
 	f.StringVar(&m.Name, "name", "", "name to show in lists")
 	f.BoolVar(&m.NoSign, "no-sign", false, "create a key that needs no secret and expires, for development only")
-	f.StringSliceVar(&m.Scopes, "scopes", nil, "what the key permits, such as thread,inbox (default thread,inbox,pin)")
+	f.StringSliceVar(&m.Scopes, "scopes", nil, "what the key permits, such as thread,inbox (default thread,inbox,pin,db)")
 	f.DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default never expires)")
 	return cmd
 }

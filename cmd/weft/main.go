@@ -30,6 +30,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/help"
+	"github.com/weftdb/weft/cmd/weft/internal/remote"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/client"
@@ -62,6 +63,7 @@ type app struct {
 	home, api  string
 	json       bool
 	insecure   bool   // the API's token may go to another machine in the clear
+	secretFile string // with the secret of the account key that a hub at api is called by; "" is none
 	engine     string // of a home that weft init makes; "" is the default
 	sealedWith string // the passphrase of the backup that is written
 	passphrase []byte // of sealed key files; nil until it is known
@@ -116,6 +118,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.home, "home", "", "data folder (WEFT_HOME, default ~/.weft)")
 	f.StringVar(&a.api, "api", "", "address of the daemon's API, host:port or https://host:port (WEFT_API)")
 	f.BoolVar(&a.insecure, "api-insecure", false, "let the API's token cross the network unencrypted, if --api is not on this machine")
+	f.StringVar(&a.secretFile, "api-secret-file", "", "file with an account key's secret, to call the hub at --api by it (WEFT_API_SECRET has the secret itself)")
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return a.defaults() }
 	cmd.AddCommand(
@@ -183,6 +186,12 @@ type action func(ctx context.Context, c *client.Client, args []string) error
 func (a *app) open(ctx context.Context) (c *client.Client, err error) {
 	if err := a.safe(); err != nil {
 		return nil, err
+	}
+	if secret, err := remote.Secret(a.api, a.secretFile); err != nil || secret != nil {
+		if err == nil {
+			c, err = client.OpenRemote(client.RemoteOptions{URL: remote.URL(a.api), Secret: secret})
+		}
+		return c, err
 	}
 	err = a.unseal(ctx, func() error {
 		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase, Engine: a.engine})

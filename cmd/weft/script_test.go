@@ -29,7 +29,8 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 // commands they have
 //
 //	home NAME            make NAME the home of what follows
-//	daemon NAME [ARG…]   run the daemon of home NAME; sets NAME_addr, NAME_listen and NAME_api
+//	daemon NAME [ARG…]   run the daemon of home NAME; sets NAME_addr, NAME_listen, NAME_api
+//	                     and NAME_hub
 //	end NAME             end it and wait for it
 //	let VAR FIELD        set VAR to a field of the JSON that was printed last
 //	same FIELD A B       a field of two JSON files is the same
@@ -113,6 +114,7 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv(name+"_api", ready.API)
 	ts.Setenv(name+"_key", ready.Key)
+	ts.Setenv(name+"_hub", ready.Hub)
 }
 
 func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {

@@ -181,7 +181,7 @@ func (s *shell) command(ctx context.Context, words []string) int {
 		return 0
 	}
 	// A command line of its own: its flags begin anew.
-	one := &app{home: s.home, api: s.api, insecure: s.insecure, in: s.in, input: s.input, out: s.out, err: s.err, shared: s.c, tables: s.tables}
+	one := &app{home: s.home, api: s.api, insecure: s.insecure, secretFile: s.secretFile, in: s.in, input: s.input, out: s.out, err: s.err, shared: s.c, tables: s.tables}
 	if s.people {
 		one.in = strings.NewReader("") // what is typed next is a command
 		one.input = one.in
@@ -219,7 +219,7 @@ func (s *shell) arguments(words []string) ([]string, error) {
 		return with(name, command)
 	}
 	if all := s.root(); !slices.ContainsFunc(all.Commands(), func(c *cobra.Command) bool { return c.Name() == name }) {
-		return nil, usagef("unknown command %q%s", name, cmp.Or(help.Meant(help.CommandsLike(all, name)), ": help lists what can be typed"))
+		return nil, usagef("%q is no command of the shell%s", name, cmp.Or(help.Meant(help.CommandsLike(all, name)), ": help lists what can be typed"))
 	}
 	return append([]string{name}, rest...), nil
 }

@@ -137,7 +137,7 @@ func readWitness(name string) (position uint64, writes uint32, err error) {
 		whole = true
 	}
 	if !whole {
-		return 0, 0, fault.Of(ErrCorrupt, "%s is damaged: it has no whole entry: run weft doctor", name)
+		return 0, 0, fault.Of(ErrCorrupt, "%s is damaged: run weft doctor (it has no whole entry)", name)
 	}
 	return position, writes, nil
 }

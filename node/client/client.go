@@ -3,6 +3,7 @@
 // process and serves the same API from.
 //
 //	Open ── Client ── one RPC client for each service
+//	OpenRemote ──┘       of a hub elsewhere, by a key or as a user: remote.go
 //	transport.go      how calls travel: to a daemon, or to a handler in this process
 //	errors.go         errors of calls, of the kind that they had at the node
 //	Document, Value, Text      Extended JSON, as people write documents
@@ -47,6 +48,7 @@ type Options struct {
 // A Client calls one node. It is safe for concurrent use; the caller owes Close.
 type Client struct {
 	Node      weftv1connect.NodeServiceClient
+	Sessions  weftv1connect.SessionServiceClient
 	Keys      weftv1connect.KeyServiceClient
 	Relays    weftv1connect.RelayServiceClient
 	Databases weftv1connect.DatabaseServiceClient
@@ -121,23 +123,26 @@ func dial(addr, home string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(base.String(), token, newDaemonTransport()), nil
+	return newClient(base.String(), &authorized{next: newDaemonTransport(), token: token}), nil
 }
 
 // inProcess has n answer in this process; Close ends it.
 func inProcess(n *node.Node) *Client {
 	t := newHandlerTransport(rpc.Handler(n))
-	c := newClient("http://localhost", n.Token(), t)
+	c := newClient("http://localhost", &authorized{next: t, token: n.Token()})
 	c.local = n
 	c.end = t.close
 	return c
 }
 
-func newClient(base string, token keys.Secret, t transport) *Client {
-	h := &http.Client{Transport: &authorized{next: t, token: token}}
+// newClient returns a client that calls by t. A redirect is an answer: what follows it would carry
+// a token to whom it names.
+func newClient(base string, t transport) *Client {
+	h := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	kinds := connect.WithInterceptors(errorInterceptor{})
 	return &Client{
 		Node:      weftv1connect.NewNodeServiceClient(h, base, kinds),
+		Sessions:  weftv1connect.NewSessionServiceClient(h, base, kinds),
 		Keys:      weftv1connect.NewKeyServiceClient(h, base, kinds),
 		Relays:    weftv1connect.NewRelayServiceClient(h, base, kinds),
 		Databases: weftv1connect.NewDatabaseServiceClient(h, base, kinds),

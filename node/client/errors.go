@@ -63,6 +63,9 @@ func inward(err error) error {
 			}
 		}
 	}
+	if refused, ok := errors.AsType[*tokenError](err); ok {
+		return refused.error
+	}
 	if said, ok := errors.AsType[*fault.Error](err); ok && errors.Is(err, ErrNoDaemon) {
 		return said
 	}

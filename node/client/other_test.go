@@ -11,7 +11,6 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/keys"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
@@ -70,7 +69,7 @@ func TestOthersAnswer(t *testing.T) {
 		{"http://" + breaks.Addr().String(), "ended during the call", fault.Closed},
 	} {
 		tr := newDaemonTransport()
-		c := newClient(x.base, keys.Secret{}, tr)
+		c := newClient(x.base, &authorized{next: tr})
 		_, call := c.Node.Status(t.Context(), connect.NewRequest(&weftv1.StatusRequest{}))
 		found, stream := c.Documents.Find(t.Context(), connect.NewRequest(&weftv1.FindRequest{}))
 		if stream == nil {

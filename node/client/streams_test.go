@@ -109,7 +109,7 @@ func TestEveryStreamEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("alone", func(t *testing.T) {
-		streamMatrix(t, c, newClient("http://localhost", wrong, newHandlerTransport(rpc.Handler(c.local))))
+		streamMatrix(t, c, newClient("http://localhost", &authorized{next: newHandlerTransport(rpc.Handler(c.local)), token: wrong}))
 	})
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestEveryStreamEnds(t *testing.T) {
 	if c, err = Open(t.Context(), Options{Home: home}); err != nil {
 		t.Fatal(err)
 	}
-	stranger := newClient("http://"+n.SurfaceAddr(node.SurfaceAPI), wrong, newDaemonTransport())
+	stranger := newClient("http://"+n.SurfaceAddr(node.SurfaceAPI), &authorized{next: newDaemonTransport(), token: wrong})
 	t.Run("daemon", func(t *testing.T) { streamMatrix(t, c, stranger) })
 	if err := errors.Join(c.Close(), stranger.Close(), n.Close()); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftdb/weft/buckets"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 	"github.com/weftdb/weft/node/internal/chunks"
@@ -23,7 +24,12 @@ const streamChunk = 256 << 10
 // Create makes a database for the bucket if none is named; one that has the bucket's name
 // already is used.
 func (s bucketService) Create(ctx context.Context, r *connect.Request[weftv1.CreateBucketRequest]) (*connect.Response[weftv1.CreateBucketResponse], error) {
-	_, ref, err := s.n.CreateBucket(ctx, r.Msg.GetName(), r.Msg.GetDatabase())
+	if r.Msg.GetDatabase() == "" { // it may have to be made
+		if err := may(ctx, keys.ActionCreate); err != nil {
+			return nil, err
+		}
+	}
+	_, ref, err := space(ctx, s.n).CreateBucket(ctx, r.Msg.GetName(), r.Msg.GetDatabase())
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +37,7 @@ func (s bucketService) Create(ctx context.Context, r *connect.Request[weftv1.Cre
 }
 
 func (s bucketService) List(ctx context.Context, _ *connect.Request[weftv1.ListBucketsRequest]) (*connect.Response[weftv1.ListBucketsResponse], error) {
-	all, err := s.n.Buckets(ctx)
+	all, err := space(ctx, s.n).Buckets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +51,7 @@ func (s bucketService) List(ctx context.Context, _ *connect.Request[weftv1.ListB
 // Entries answers in one message, which does for what a person lists. Pull with list
 // streams the same.
 func (s bucketService) Entries(ctx context.Context, r *connect.Request[weftv1.BucketEntriesRequest]) (*connect.Response[weftv1.BucketEntriesResponse], error) {
-	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
+	b, err := space(ctx, s.n).Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +71,7 @@ func (s bucketService) Entries(ctx context.Context, r *connect.Request[weftv1.Bu
 
 // Remove stops at the first path that cannot be removed; those before it are gone.
 func (s bucketService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveFilesRequest]) (*connect.Response[weftv1.RemoveFilesResponse], error) {
-	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
+	b, err := space(ctx, s.n).Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +92,7 @@ func (s bucketService) Remove(ctx context.Context, r *connect.Request[weftv1.Rem
 }
 
 func (s bucketService) Drop(ctx context.Context, r *connect.Request[weftv1.DropBucketRequest]) (*connect.Response[weftv1.DropBucketResponse], error) {
-	if err := s.n.DropBucket(ctx, r.Msg.GetBucket()); err != nil {
+	if err := space(ctx, s.n).DropBucket(ctx, r.Msg.GetBucket()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&weftv1.DropBucketResponse{}), nil
@@ -105,7 +111,7 @@ func noteMessages(notes []buckets.Note) []*weftv1.BucketNote {
 // Root derives the CID of the whole bucket from its entries as they are now; two replicas
 // that hold the same entries give the same.
 func (s bucketService) Root(ctx context.Context, r *connect.Request[weftv1.BucketRootRequest]) (*connect.Response[weftv1.BucketRootResponse], error) {
-	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
+	b, err := space(ctx, s.n).Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +132,7 @@ func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1
 	if !in.Receive() {
 		return nil, errors.Join(in.Err(), fault.Of(node.ErrInvalid, "missing bucket of the push"))
 	}
-	b, err := s.n.Bucket(ctx, in.Msg().GetBucket())
+	b, err := space(ctx, s.n).Bucket(ctx, in.Msg().GetBucket())
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +183,7 @@ func receiveFiles(ctx context.Context, in *connect.ClientStream[weftv1.PushReque
 // Cat sends a range of one file. Every byte was compared with the file's CID before it is
 // sent; an error after some of them says that the file is not whole.
 func (s bucketService) Cat(ctx context.Context, r *connect.Request[weftv1.CatRequest], out *connect.ServerStream[weftv1.CatResponse]) error {
-	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
+	b, err := space(ctx, s.n).Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
 		return err
 	}
@@ -205,7 +211,7 @@ func (send sender) Write(p []byte) (int, error) {
 // the call comes as it is when its turn is. What is buffered is sent after an error too, so
 // that the files before it arrive.
 func (s bucketService) Pull(ctx context.Context, r *connect.Request[weftv1.PullRequest], out *connect.ServerStream[weftv1.PullResponse]) error {
-	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
+	b, err := space(ctx, s.n).Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (s documentService) CreateCollection(ctx context.Context, r *connect.Reques
 		}
 		o.Indexes = append(o.Indexes, x)
 	}
-	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	d, err := space(ctx, s.n).Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (s documentService) CreateCollection(ctx context.Context, r *connect.Reques
 // ListCollections lists no system collections, which the database leaves out: a program
 // that copies what is listed must not copy them.
 func (s documentService) ListCollections(ctx context.Context, r *connect.Request[weftv1.ListCollectionsRequest]) (*connect.Response[weftv1.ListCollectionsResponse], error) {
-	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	d, err := space(ctx, s.n).Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (s bucketService) Node(ctx context.Context, r *connect.Request[weftv1.Bucke
 		return nil, fault.Of(node.ErrInvalid, "invalid CID %.100q", r.Msg.GetCid())
 	}
 	budget := buckets.Budget{Nodes: int(r.Msg.GetMaxNodes()), Bytes: r.Msg.GetMaxBytes()}
-	text, at, err := s.n.DAGNode(ctx, r.Msg.GetBucket(), root, r.Msg.GetPath(), budget)
+	text, at, err := space(ctx, s.n).DAGNode(ctx, r.Msg.GetBucket(), root, r.Msg.GetPath(), budget)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
@@ -20,14 +21,17 @@ func databaseMessage(r node.DatabaseRef) *weftv1.Database {
 func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.CreateDatabaseRequest]) (*connect.Response[weftv1.CreateDatabaseResponse], error) {
 	recovery, err := "", error(nil)
 	if r.Msg.GetRecoverable() {
+		if callerOf(ctx) != nil { // a key that ends would leave with a secret that does not
+			return nil, fault.Of(node.ErrDenied, "a recovery key is made and kept where the identity is, not at a hub")
+		}
 		_, recovery, err = s.n.CreateRecoverable(ctx, r.Msg.GetName())
 	} else {
-		_, err = s.n.CreateDatabase(ctx, r.Msg.GetName())
+		_, err = space(ctx, s.n).Create(ctx, r.Msg.GetName())
 	}
 	if err != nil {
 		return nil, err
 	}
-	ref, err := s.n.DatabaseRef(r.Msg.GetName())
+	ref, err := space(ctx, s.n).Ref(r.Msg.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -46,9 +50,9 @@ func (s databaseService) Recover(ctx context.Context, r *connect.Request[weftv1.
 
 // List names those that are not served as well, with the reason. The mailbox is not among
 // them: what it holds is told by the inbox service.
-func (s databaseService) List(context.Context, *connect.Request[weftv1.ListDatabasesRequest]) (*connect.Response[weftv1.ListDatabasesResponse], error) {
+func (s databaseService) List(ctx context.Context, _ *connect.Request[weftv1.ListDatabasesRequest]) (*connect.Response[weftv1.ListDatabasesResponse], error) {
 	var out weftv1.ListDatabasesResponse
-	for _, d := range s.n.Databases() {
+	for _, d := range space(ctx, s.n).Databases() {
 		out.Databases = append(out.Databases, databaseMessage(d))
 	}
 	return connect.NewResponse(&out), nil
@@ -57,7 +61,7 @@ func (s databaseService) List(context.Context, *connect.Request[weftv1.ListDatab
 // Info waits until what has arrived is folded, so that two replicas which hold the same
 // records answer with the same hash. It is the call for comparing; Status does not wait.
 func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.DatabaseInfoRequest]) (*connect.Response[weftv1.DatabaseInfoResponse], error) {
-	i, err := s.n.DatabaseInfo(ctx, r.Msg.GetName())
+	i, err := space(ctx, s.n).Info(ctx, r.Msg.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +71,7 @@ func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.Dat
 }
 
 // statusMessage has the state hash as 32 bytes, not as text: it is compared, not read.
-func (s databaseService) statusMessage(st node.DatabaseStatus) (*weftv1.DatabaseStatusResponse, error) {
+func (s databaseService) statusMessage(ctx context.Context, st node.DatabaseStatus) (*weftv1.DatabaseStatusResponse, error) {
 	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:]}
 	for _, p := range st.Peers {
 		out.Peers = append(out.Peers, &weftv1.PeerStatus{
@@ -75,17 +79,20 @@ func (s databaseService) statusMessage(st node.DatabaseStatus) (*weftv1.Database
 			Code: string(p.Code), Reason: p.Reason, Since: stamp(p.Since),
 		})
 	}
+	if callerOf(ctx) != nil {
+		return out, nil // who waits is for those who let in, and they call here
+	}
 	return out, s.tellWaiting(st.Name, out)
 }
 
 // Status is also given of a database that is being rebuilt, as it is the way to see what
 // that waits for.
 func (s databaseService) Status(ctx context.Context, r *connect.Request[weftv1.DatabaseStatusRequest]) (*connect.Response[weftv1.DatabaseStatusResponse], error) {
-	st, _, err := s.n.DatabaseStatus(ctx, r.Msg.GetName())
+	st, _, err := space(ctx, s.n).Status(ctx, r.Msg.GetName())
 	if err != nil {
 		return nil, err
 	}
-	m, err := s.statusMessage(st)
+	m, err := s.statusMessage(ctx, st)
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +105,11 @@ func (s databaseService) Status(ctx context.Context, r *connect.Request[weftv1.D
 // what is returned.
 func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[weftv1.DatabaseStatusRequest], out *connect.ServerStream[weftv1.DatabaseStatusResponse]) error {
 	for {
-		st, changed, err := s.n.DatabaseStatus(ctx, r.Msg.GetName())
+		st, changed, err := space(ctx, s.n).Status(ctx, r.Msg.GetName())
 		if err != nil {
 			return err
 		}
-		m, err := s.statusMessage(st)
+		m, err := s.statusMessage(ctx, st)
 		if err != nil {
 			return err
 		}
@@ -153,7 +160,7 @@ func (s databaseService) Join(ctx context.Context, r *connect.Request[weftv1.Joi
 // Remove deletes what this node has. It also removes a database that is damaged, which
 // calls that use one refuse.
 func (s databaseService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveDatabaseRequest]) (*connect.Response[weftv1.RemoveDatabaseResponse], error) {
-	if err := s.n.RemoveDatabase(ctx, r.Msg.GetName()); err != nil {
+	if err := space(ctx, s.n).Remove(ctx, r.Msg.GetName()); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&weftv1.RemoveDatabaseResponse{}), nil

@@ -14,6 +14,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
 )
 
 // findPage is how many bytes of documents one message of Find has. It is far below
@@ -24,7 +25,7 @@ const findPage = 256 << 10
 // collection finds a collection for a call. Its name is not checked here but by the
 // operation on it, which has the kind for a bad one.
 func (s documentService) collection(ctx context.Context, database, name string) (*db.Collection, error) {
-	d, err := s.n.Database(ctx, database)
+	d, err := space(ctx, s.n).Database(ctx, database)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +41,12 @@ func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunR
 	if err != nil {
 		return nil, err
 	}
-	reply, told, err := s.n.RunCommand(ctx, r.Msg.GetDatabase(), orEmpty(command))
+	if !reads(orEmpty(command)) {
+		if err := may(ctx, keys.ActionWrite); err != nil {
+			return nil, err
+		}
+	}
+	reply, told, err := space(ctx, s.n).Run(ctx, r.Msg.GetDatabase(), orEmpty(command))
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +244,7 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 	if err != nil {
 		return err
 	}
-	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	d, err := space(ctx, s.n).Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
 		return err
 	}
@@ -299,7 +305,7 @@ func logText(id clock.LogID) string {
 // read from the journal, so that the memory of the call does not depend on how many there
 // are.
 func (s documentService) Refused(ctx context.Context, r *connect.Request[weftv1.RefusedRequest], out *connect.ServerStream[weftv1.RefusedResponse]) error {
-	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	d, err := space(ctx, s.n).Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
 		return err
 	}

@@ -135,11 +135,17 @@ func transportKind(c connect.Code) fault.Kind {
 // first, so it also sees what the interceptor after it makes of a panic.
 type errorInterceptor struct{ n *node.Node }
 
-// outward says what went wrong; a call that the node's own end canceled was not canceled by
-// its caller. Close cancels the contexts of all calls, and canceled would tell the caller
+// outward says what went wrong. A call that was cut says why; one that the node's own end
+// canceled was not canceled by its caller. Close cancels the contexts of all calls, and canceled would tell the caller
 // that it was its own doing, where closed says that the call may be made again of the next
 // process.
-func (i errorInterceptor) outward(err error) error {
+func (i errorInterceptor) outward(ctx context.Context, err error) error {
+	if why := cutBy(ctx); why != nil {
+		return outward(why)
+	}
+	if err == nil {
+		return nil
+	}
 	if ended := i.n.Err(); ended != nil && errors.Is(err, context.Canceled) {
 		err = ended
 	}
@@ -149,8 +155,8 @@ func (i errorInterceptor) outward(err error) error {
 func (i errorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		res, err := next(ctx, req)
-		if err != nil {
-			return nil, i.outward(err)
+		if err := i.outward(ctx, err); err != nil {
+			return nil, err
 		}
 		return res, nil
 	}
@@ -163,10 +169,7 @@ func (errorInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) co
 
 func (i errorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		if err := next(ctx, conn); err != nil {
-			return i.outward(err)
-		}
-		return nil
+		return i.outward(ctx, next(ctx, conn))
 	}
 }
 

@@ -3,6 +3,7 @@
 //
 //	Surface ── Handler ── guard        one question to node.Authorize a request
 //	             └─────── services     messages ⇄ values; what is done is done in node
+//	Remote ── remoteGuard ──┘          the same calls for who has a token, as far as access.go lists them
 //	errors.go                          one table from kinds of errors to statuses
 //	unread.go                          the word of errors that Connect makes by itself
 //
@@ -32,6 +33,7 @@ const maxMessage = 16 << 20
 // The services. They translate; what is done is done by the node.
 type (
 	nodeService     struct{ n *node.Node }
+	sessionService  struct{ n *node.Node }
 	keyService      struct{ n *node.Node }
 	relayService    struct{ n *node.Node }
 	databaseService struct{ n *node.Node }
@@ -48,7 +50,10 @@ func Surface(addr string) node.Surface {
 
 // Handler returns what answers the calls of a node's API: Connect, gRPC-Web and
 // JSON over POST. It authorizes every call before it reads its body.
-func Handler(n *node.Node) http.Handler {
+func Handler(n *node.Node) http.Handler { return guard(n, services(n)) }
+
+// services answers calls that a guard has let through.
+func services(n *node.Node) http.Handler {
 	mux := http.NewServeMux()
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(maxMessage),
@@ -59,6 +64,7 @@ func Handler(n *node.Node) http.Handler {
 		}),
 	}
 	mux.Handle(weftv1connect.NewNodeServiceHandler(nodeService{n}, options...))
+	mux.Handle(weftv1connect.NewSessionServiceHandler(sessionService{n}, options...))
 	mux.Handle(weftv1connect.NewKeyServiceHandler(keyService{n}, options...))
 	mux.Handle(weftv1connect.NewRelayServiceHandler(relayService{n}, options...))
 	mux.Handle(weftv1connect.NewDatabaseServiceHandler(databaseService{n}, options...))
@@ -66,5 +72,5 @@ func Handler(n *node.Node) http.Handler {
 	mux.Handle(weftv1connect.NewDocumentServiceHandler(documentService{n}, options...))
 	mux.Handle(weftv1connect.NewBucketServiceHandler(bucketService{n}, options...))
 	mux.Handle(weftv1connect.NewInboxServiceHandler(inboxService{n}, options...))
-	return guard(n, told(mux))
+	return told(mux)
 }

@@ -2,14 +2,18 @@ package rpc_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -215,3 +219,26 @@ func TestCompression(t *testing.T) {
 		}
 	}
 }
+
+// document returns BSON of Extended JSON.
+func document(t *testing.T, text string) []byte {
+	t.Helper()
+	var d bson.D
+	err := bson.UnmarshalExtJSON([]byte(text), false, &d)
+	b, err2 := bson.Marshal(d)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func address(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func emptyTLS() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }

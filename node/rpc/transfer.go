@@ -29,7 +29,7 @@ func (s documentService) Import(ctx context.Context, in *connect.ClientStream[we
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.n.Database(ctx, m.GetDatabase())
+	d, err := space(ctx, s.n).Database(ctx, m.GetDatabase())
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func reportMessage(r transfer.Report) *weftv1.ImportResponse {
 // collections, so that they belong together; it is let go when the caller leaves. The names
 // are taken from it too: a collection that is made meanwhile is not half exported.
 func (s documentService) Export(ctx context.Context, r *connect.Request[weftv1.ExportRequest], out *connect.ServerStream[weftv1.ExportResponse]) error {
-	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	d, err := space(ctx, s.n).Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ var (
 	// ErrAtomic reports an operation whose atomic record was refused for another.
 	ErrAtomic = fault.New(fault.Atomic, "another operation of the atomic transaction was refused")
 	// ErrDocSize reports an operation whose document would be too large.
-	ErrDocSize = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
+	ErrDocSize = fault.Of(keyspace.ErrTooLarge, "the document is larger than %d bytes", value.MaxDocument)
 )
 
 // A duplicateID is ErrDuplicate of one operation. Its sentence is made when somebody

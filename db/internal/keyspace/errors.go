@@ -1,6 +1,9 @@
 package keyspace
 
-import "github.com/weftdb/weft/internal/fault"
+import (
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 var (
 	// ErrNotFound reports that there is no such document, collection or index.
@@ -14,7 +17,7 @@ var (
 	ErrConflict = fault.New(fault.Conflict, "a document of the transaction was changed meanwhile: run it again")
 	// ErrTooLarge reports a document, transaction or result over its limit;
 	// nothing was written.
-	ErrTooLarge = fault.New(fault.TooLarge, "too large")
+	ErrTooLarge = value.ErrTooLarge
 	// ErrSchema reports a document that the schema of its collection refuses.
 	ErrSchema = fault.New(fault.Schema, "the document does not fit the schema")
 	// ErrRule reports an operation that the write rule of its collection denies.

@@ -34,6 +34,9 @@ const (
 	MaxView    = 2000       // heads in the view of a definition or horizon
 )
 
+// The largest document fits in a record with its collection, its _id and a small filter.
+const _ = uint(MaxBytes - value.MaxDocument - 4<<10)
+
 // ErrMalformed reports bytes that are not a record's payload.
 var ErrMalformed = fault.New(fault.Malformed, "malformed transaction")
 

@@ -185,10 +185,7 @@ func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 	if !v.IsDoc() {
 		return part{}, errBad("%s: $elemMatch needs an Object", key)
 	}
-	it := value.Elements(v.Data)
-	k, _, _ := it.Next()
-	switch first := string(k); {
-	case isOperators(v.Data) && first != "$and" && first != "$or" && first != "$nor" && first != "$expr" && first != "$where":
+	if onElement(v.Data) {
 		parts, err := c.operators(key, v.Data)
 		var nodes []node
 		p := part{reach: reachWhole}
@@ -220,6 +217,18 @@ func inner(cons []Conjunct) []Conjunct {
 		out[i].Inner = true
 	}
 	return out
+}
+
+// onElement reports whether doc has operators on an element by itself; one that begins with
+// a logical operator is a filter on elements that are documents.
+func onElement(doc []byte) bool {
+	it := value.Elements(doc)
+	k, _, _ := it.Next()
+	switch string(k) {
+	case "$and", "$or", "$nor", "$expr", "$where":
+		return false
+	}
+	return isOperators(doc)
 }
 
 // truthy is MongoDB's notion of a true argument.

@@ -109,6 +109,7 @@ func deepen(n node) {
 //
 //	{$pull: {n: {$gt: 3}}}        operators on each element
 //	{$pull: {n: {x: 1}}}          a filter on elements that are documents; other fields may be there
+//	{$pull: {n: {$or: [{x: 1}]}}} the same
 //	{$pull: {n: 3}}               elements equal to 3
 func CompileElement(path string, cond value.Value) (*Filter, error) {
 	if err := checkCosts(cond); err != nil {
@@ -116,7 +117,7 @@ func CompileElement(path string, cond value.Value) (*Filter, error) {
 	}
 	c := compiler{f: &Filter{}, nested: true}
 	switch {
-	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
+	case cond.IsDoc() && onElement(cond.Data), cond.Type == bson.TypeRegex:
 		ops, err := parseCondition(path, cond)
 		if err != nil {
 			return nil, err

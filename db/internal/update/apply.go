@@ -294,7 +294,7 @@ func (a *applier) beyond(dst []byte, i int, n *node) (_ []byte, err error) {
 			continue
 		}
 		if k.index-i > maxPad {
-			return nil, fault.Errorf(fault.TooLarge, "'%s' is too far beyond the array's end", k.path)
+			return nil, fault.Of(value.ErrTooLarge, "'%s' is too far beyond the array's end", k.path)
 		}
 		for ; i < k.index; i++ {
 			dst = value.AppendHeader(dst, bson.TypeNull, strconv.AppendInt(buf[:0], int64(i), 10))

@@ -88,7 +88,7 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 const validElement = 2 * value.MeterTick
 
 func tooLarge() error {
-	return fault.Errorf(fault.TooLarge, "Resulting document after update is larger than %d", value.MaxDocument)
+	return fault.Of(value.ErrTooLarge, "Resulting document after update is larger than %d", value.MaxDocument)
 }
 
 // checkID refuses a change of _id. The bytes count: _id 1 cannot become 1.0. A document

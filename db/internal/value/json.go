@@ -39,7 +39,7 @@ func ParseTyped(text []byte) (Value, error) { return parseText(text, true) }
 
 func parseText(text []byte, typed bool) (Value, error) {
 	if len(text) > MaxText {
-		return Value{}, fault.Errorf(fault.TooLarge, "a text of %d bytes is no document: those have at most %d bytes as text, and %d as BSON", len(text), MaxText, MaxDocument)
+		return Value{}, fault.Of(ErrTooLarge, "a text of %d bytes is no document: those have at most %d bytes as text, and %d as BSON", len(text), MaxText, MaxDocument)
 	}
 	p := parser{in: text, out: make([]byte, 0, len(text)+16), typed: typed}
 	t := p.value(0)

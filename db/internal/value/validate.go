@@ -28,7 +28,7 @@ const (
 // or BSONObjectTooLarge) that names the field.
 func Validate(doc []byte) error {
 	if len(doc) > MaxDocument {
-		return fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", MaxDocument)
+		return fault.Of(ErrTooLarge, "the document is larger than %d bytes", MaxDocument)
 	}
 	if why := validateDoc(doc, false, 1); why != nil {
 		return fault.Errorf(fault.InvalidBSON, "invalid BSON: %s", why)

@@ -15,18 +15,24 @@ import (
 	"encoding/binary"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Bounds of a stored document. They are no settings: every replica has to take or refuse
 // the same bytes.
 const (
-	// MaxDocument is the largest encoded document, in bytes.
-	MaxDocument = 1 << 20
+	// MaxDocument is the largest encoded document, in bytes. A record of one operation holds
+	// it, so that whatever is stored can be written elsewhere as it is.
+	MaxDocument = 956 << 10
 	// MaxText is the largest text of a value in Extended JSON, in bytes.
 	MaxText = 16 << 20
 	// MaxDepth is the deepest nesting; a flat document has depth 1.
 	MaxDepth = 100
 )
+
+// ErrTooLarge reports a document, or a text of one, over its limit.
+var ErrTooLarge = fault.New(fault.TooLarge, "too large")
 
 // A Value is one encoded BSON value. Data aliases the document it came from. The zero Value
 // (type 0) stands for a missing field. Data is what BSON has behind an element's key: the

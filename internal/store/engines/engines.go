@@ -114,7 +114,7 @@ func claimed(dir string) (engine string, whole bool, err error) {
 	}
 	words := strings.Fields(string(b))
 	if !strings.HasSuffix(string(b), "\n") || len(words) == 0 || len(words) > 2 || !slices.Contains(Names(), words[0]) || len(words) == 2 && words[1] != "new" {
-		return "", false, fault.Of(store.ErrCorrupt, "%s is damaged: it names no engine: run weft doctor", name)
+		return "", false, fault.Of(store.ErrCorrupt, "%s is damaged: run weft doctor (it names no engine)", name)
 	}
 	return words[0], len(words) == 1, nil
 }

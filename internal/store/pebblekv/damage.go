@@ -29,7 +29,7 @@ func openError(dir string, err error) error {
 	case errors.As(err, &errno) && errno != syscall.ENOENT, strings.Contains(err.Error(), "lock held"):
 		return err
 	}
-	return fault.Of(store.ErrCorrupt, "%s is damaged: %s: run weft doctor", dir, plain(err))
+	return fault.Of(store.ErrCorrupt, "%s is damaged: run weft doctor (%s)", dir, plain(err))
 }
 
 // plain returns what pebble says without the names of its packages.

@@ -77,11 +77,11 @@ func (e *edits) check(files vfs.FS) error {
 			_, _, err = readEdits(p[:s.length])
 		}
 		if err != nil {
-			return fault.Of(store.ErrCorrupt, "%s is damaged: %s: run weft doctor", manifest, plain(err))
+			return fault.Of(store.ErrCorrupt, "%s is damaged: run weft doctor (%s)", manifest, plain(err))
 		}
 	}
 	if whole == 0 {
-		return fault.Of(store.ErrCorrupt, "%s is damaged: it has no whole entry: run weft doctor", name)
+		return fault.Of(store.ErrCorrupt, "%s is damaged: run weft doctor (it has no whole entry)", name)
 	}
 	return nil
 }

@@ -368,7 +368,7 @@ func (c *Control) decodeBody(p []byte) error {
 		}
 		return err
 	}
-	return ErrOperation
+	return fault.Of(ErrOperation, "the control operation %s does not exist yet", c.Op)
 }
 
 // cutFields sets what records have that limit others, unless they were not decoded.

@@ -3,6 +3,7 @@
 package apikeys
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,11 +13,19 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// A Table has the rows of all keys, each under a prefix and its public key.
+// A Table has the rows of all keys, each under a prefix and its public key. What was read of a
+// row is kept decoded beside its bytes: a policy asks at each request, and the bytes tell whether
+// the row is still the same.
 type Table struct {
 	store  store.Store
 	prefix string
 	mu     sync.Mutex // serialises changes
+	read   sync.Map   // keys.PublicKey → row
+}
+
+type row struct {
+	bytes []byte
+	key   *keys.APIKey
 }
 
 // In returns the table below a prefix of the store's keys.
@@ -24,7 +33,7 @@ func In(s store.Store, prefix string) *Table { return &Table{store: s, prefix: p
 
 func (t *Table) key(public keys.PublicKey) []byte { return append([]byte(t.prefix), public[:]...) }
 
-// APIKey returns the row of a key, revoked ones too, or nil.
+// APIKey returns the row of a key, revoked ones too, or nil. It is not to be changed.
 func (t *Table) APIKey(public keys.PublicKey) (*keys.APIKey, error) {
 	snap := t.store.Snapshot()
 	defer snap.Release()
@@ -35,7 +44,14 @@ func (t *Table) APIKey(public keys.PublicKey) (*keys.APIKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("API key: %w", err)
 	}
-	return keys.DecodeAPIKey(b)
+	if old, ok := t.read.Load(public); ok && bytes.Equal(old.(row).bytes, b) {
+		return old.(row).key, nil
+	}
+	k, err := keys.DecodeAPIKey(b)
+	if err == nil {
+		t.read.Store(public, row{bytes.Clone(b), k})
+	}
+	return k, err
 }
 
 // All returns every key in the order of their public keys.
@@ -88,6 +104,7 @@ func (t *Table) Revoke(public keys.PublicKey, now time.Time) (*keys.APIKey, erro
 	if err != nil || k == nil || k.Revoked != 0 {
 		return k, err
 	}
-	k.Revoked = keys.MillisOf(now)
-	return k, t.Put(k)
+	revoked := *k // others read k
+	revoked.Revoked = keys.MillisOf(now)
+	return &revoked, t.Put(&revoked)
 }

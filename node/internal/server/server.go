@@ -3,6 +3,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -20,14 +21,20 @@ type Server struct {
 }
 
 // Start answers the requests that come by l with h until Close, which the caller owes; it
-// closes l. ctx bounds what the requests do. It returns at once. Plain HTTP/2 is there for client streams, which it
+// closes l. ctx bounds what the requests do. It returns at once. With certs, which may be nil, it
+// speaks TLS, and HTTP/1.1 and HTTP/2 in it. Plain HTTP/2 is there for client streams, which it
 // can refuse without ending the answer early. Headers and idle connections are bounded in
 // time; a call is not, because streams last as long as their callers want.
-func Start(ctx context.Context, l net.Listener, h http.Handler) *Server {
+func Start(ctx context.Context, l net.Listener, certs *tls.Config, h http.Handler) *Server {
 	life, cancel := context.WithCancel(ctx)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
+	if certs == nil {
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP2(true)
+		certs = certs.Clone() // ServeTLS adds to it
+	}
 	s := &Server{
 		cancel: cancel,
 		http: &http.Server{
@@ -37,12 +44,19 @@ func Start(ctx context.Context, l net.Listener, h http.Handler) *Server {
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,
 			Protocols:         protocols,
+			TLSConfig:         certs,
 		},
 		done: make(chan error, 1),
 		addr: l.Addr().String(),
 	}
 	s.http.ConnState = s.count
-	go func() { s.done <- s.http.Serve(l) }() // Close waits for it
+	go func() { // Close waits for it
+		if certs != nil {
+			s.done <- s.http.ServeTLS(l, "", "")
+			return
+		}
+		s.done <- s.http.Serve(l)
+	}()
 	return s
 }
 

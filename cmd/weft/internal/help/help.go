@@ -26,7 +26,7 @@ var groups = []struct {
 // Examples are command lines that can be copied, by command.
 var Examples = map[string]string{
 	"init":    "weft init\nweft init --passphrase\nweft init --device --name phone",
-	"daemon":  "weft daemon\nweft daemon --local\nweft daemon --relay --init",
+	"daemon":  "weft daemon\nweft daemon --local\nweft daemon --relay --init\nweft daemon --hub --listen :443 --tls-cert hub.pem --tls-key hub.key --public-url https://hub.example.com",
 	"dev":     "weft dev",
 	"shell":   "weft shell atlas",
 	"id":      "weft id",

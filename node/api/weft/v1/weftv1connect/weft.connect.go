@@ -30,6 +30,8 @@ const (
 	NodeServiceName = "weft.v1.NodeService"
 	// KeyServiceName is the fully-qualified name of the KeyService service.
 	KeyServiceName = "weft.v1.KeyService"
+	// SessionServiceName is the fully-qualified name of the SessionService service.
+	SessionServiceName = "weft.v1.SessionService"
 	// RelayServiceName is the fully-qualified name of the RelayService service.
 	RelayServiceName = "weft.v1.RelayService"
 	// DeviceServiceName is the fully-qualified name of the DeviceService service.
@@ -70,6 +72,15 @@ const (
 	KeyServiceShowProcedure = "/weft.v1.KeyService/Show"
 	// KeyServiceRevokeProcedure is the fully-qualified name of the KeyService's Revoke RPC.
 	KeyServiceRevokeProcedure = "/weft.v1.KeyService/Revoke"
+	// SessionServiceChallengeProcedure is the fully-qualified name of the SessionService's Challenge
+	// RPC.
+	SessionServiceChallengeProcedure = "/weft.v1.SessionService/Challenge"
+	// SessionServiceMintProcedure is the fully-qualified name of the SessionService's Mint RPC.
+	SessionServiceMintProcedure = "/weft.v1.SessionService/Mint"
+	// SessionServiceDescribeProcedure is the fully-qualified name of the SessionService's Describe RPC.
+	SessionServiceDescribeProcedure = "/weft.v1.SessionService/Describe"
+	// SessionServiceEndProcedure is the fully-qualified name of the SessionService's End RPC.
+	SessionServiceEndProcedure = "/weft.v1.SessionService/End"
 	// RelayServiceAddProcedure is the fully-qualified name of the RelayService's Add RPC.
 	RelayServiceAddProcedure = "/weft.v1.RelayService/Add"
 	// RelayServiceListProcedure is the fully-qualified name of the RelayService's List RPC.
@@ -522,6 +533,162 @@ func (UnimplementedKeyServiceHandler) Show(context.Context, *connect.Request[v1.
 
 func (UnimplementedKeyServiceHandler) Revoke(context.Context, *connect.Request[v1.RevokeKeyRequest]) (*connect.Response[v1.RevokeKeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.KeyService.Revoke is not implemented"))
+}
+
+// SessionServiceClient is a client for the weft.v1.SessionService service.
+type SessionServiceClient interface {
+	// Challenge gives what a mint is signed over.
+	Challenge(context.Context, *connect.Request[v1.ChallengeRequest]) (*connect.Response[v1.ChallengeResponse], error)
+	// Mint gives a token for a signed request.
+	Mint(context.Context, *connect.Request[v1.MintRequest]) (*connect.Response[v1.MintResponse], error)
+	// Describe tells whose the caller's session is.
+	Describe(context.Context, *connect.Request[v1.DescribeSessionRequest]) (*connect.Response[v1.DescribeSessionResponse], error)
+	// End ends the caller's session, and what runs by it.
+	End(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error)
+}
+
+// NewSessionServiceClient constructs a client for the weft.v1.SessionService service. By default,
+// it uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses, and
+// sends uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the connect.WithGRPC()
+// or connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewSessionServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) SessionServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	sessionServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("SessionService").Methods()
+	return &sessionServiceClient{
+		challenge: connect.NewClient[v1.ChallengeRequest, v1.ChallengeResponse](
+			httpClient,
+			baseURL+SessionServiceChallengeProcedure,
+			connect.WithSchema(sessionServiceMethods.ByName("Challenge")),
+			connect.WithClientOptions(opts...),
+		),
+		mint: connect.NewClient[v1.MintRequest, v1.MintResponse](
+			httpClient,
+			baseURL+SessionServiceMintProcedure,
+			connect.WithSchema(sessionServiceMethods.ByName("Mint")),
+			connect.WithClientOptions(opts...),
+		),
+		describe: connect.NewClient[v1.DescribeSessionRequest, v1.DescribeSessionResponse](
+			httpClient,
+			baseURL+SessionServiceDescribeProcedure,
+			connect.WithSchema(sessionServiceMethods.ByName("Describe")),
+			connect.WithClientOptions(opts...),
+		),
+		end: connect.NewClient[v1.EndSessionRequest, v1.EndSessionResponse](
+			httpClient,
+			baseURL+SessionServiceEndProcedure,
+			connect.WithSchema(sessionServiceMethods.ByName("End")),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// sessionServiceClient implements SessionServiceClient.
+type sessionServiceClient struct {
+	challenge *connect.Client[v1.ChallengeRequest, v1.ChallengeResponse]
+	mint      *connect.Client[v1.MintRequest, v1.MintResponse]
+	describe  *connect.Client[v1.DescribeSessionRequest, v1.DescribeSessionResponse]
+	end       *connect.Client[v1.EndSessionRequest, v1.EndSessionResponse]
+}
+
+// Challenge calls weft.v1.SessionService.Challenge.
+func (c *sessionServiceClient) Challenge(ctx context.Context, req *connect.Request[v1.ChallengeRequest]) (*connect.Response[v1.ChallengeResponse], error) {
+	return c.challenge.CallUnary(ctx, req)
+}
+
+// Mint calls weft.v1.SessionService.Mint.
+func (c *sessionServiceClient) Mint(ctx context.Context, req *connect.Request[v1.MintRequest]) (*connect.Response[v1.MintResponse], error) {
+	return c.mint.CallUnary(ctx, req)
+}
+
+// Describe calls weft.v1.SessionService.Describe.
+func (c *sessionServiceClient) Describe(ctx context.Context, req *connect.Request[v1.DescribeSessionRequest]) (*connect.Response[v1.DescribeSessionResponse], error) {
+	return c.describe.CallUnary(ctx, req)
+}
+
+// End calls weft.v1.SessionService.End.
+func (c *sessionServiceClient) End(ctx context.Context, req *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error) {
+	return c.end.CallUnary(ctx, req)
+}
+
+// SessionServiceHandler is an implementation of the weft.v1.SessionService service.
+type SessionServiceHandler interface {
+	// Challenge gives what a mint is signed over.
+	Challenge(context.Context, *connect.Request[v1.ChallengeRequest]) (*connect.Response[v1.ChallengeResponse], error)
+	// Mint gives a token for a signed request.
+	Mint(context.Context, *connect.Request[v1.MintRequest]) (*connect.Response[v1.MintResponse], error)
+	// Describe tells whose the caller's session is.
+	Describe(context.Context, *connect.Request[v1.DescribeSessionRequest]) (*connect.Response[v1.DescribeSessionResponse], error)
+	// End ends the caller's session, and what runs by it.
+	End(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error)
+}
+
+// NewSessionServiceHandler builds an HTTP handler from the service implementation. It returns the
+// path on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewSessionServiceHandler(svc SessionServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	sessionServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("SessionService").Methods()
+	sessionServiceChallengeHandler := connect.NewUnaryHandler(
+		SessionServiceChallengeProcedure,
+		svc.Challenge,
+		connect.WithSchema(sessionServiceMethods.ByName("Challenge")),
+		connect.WithHandlerOptions(opts...),
+	)
+	sessionServiceMintHandler := connect.NewUnaryHandler(
+		SessionServiceMintProcedure,
+		svc.Mint,
+		connect.WithSchema(sessionServiceMethods.ByName("Mint")),
+		connect.WithHandlerOptions(opts...),
+	)
+	sessionServiceDescribeHandler := connect.NewUnaryHandler(
+		SessionServiceDescribeProcedure,
+		svc.Describe,
+		connect.WithSchema(sessionServiceMethods.ByName("Describe")),
+		connect.WithHandlerOptions(opts...),
+	)
+	sessionServiceEndHandler := connect.NewUnaryHandler(
+		SessionServiceEndProcedure,
+		svc.End,
+		connect.WithSchema(sessionServiceMethods.ByName("End")),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/weft.v1.SessionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case SessionServiceChallengeProcedure:
+			sessionServiceChallengeHandler.ServeHTTP(w, r)
+		case SessionServiceMintProcedure:
+			sessionServiceMintHandler.ServeHTTP(w, r)
+		case SessionServiceDescribeProcedure:
+			sessionServiceDescribeHandler.ServeHTTP(w, r)
+		case SessionServiceEndProcedure:
+			sessionServiceEndHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedSessionServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedSessionServiceHandler struct{}
+
+func (UnimplementedSessionServiceHandler) Challenge(context.Context, *connect.Request[v1.ChallengeRequest]) (*connect.Response[v1.ChallengeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SessionService.Challenge is not implemented"))
+}
+
+func (UnimplementedSessionServiceHandler) Mint(context.Context, *connect.Request[v1.MintRequest]) (*connect.Response[v1.MintResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SessionService.Mint is not implemented"))
+}
+
+func (UnimplementedSessionServiceHandler) Describe(context.Context, *connect.Request[v1.DescribeSessionRequest]) (*connect.Response[v1.DescribeSessionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SessionService.Describe is not implemented"))
+}
+
+func (UnimplementedSessionServiceHandler) End(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SessionService.End is not implemented"))
 }
 
 // RelayServiceClient is a client for the weft.v1.RelayService service.
