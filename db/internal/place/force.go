@@ -15,8 +15,8 @@ type force struct {
 	byT  []*horizon // by descending T
 }
 
-// saw reports whether b, which is in force, has seen a, or a horizon that has.
-func (a *horizon) seenBy(b *horizon) bool { return a.at < b.at && !slices.Contains(b.missed, a) }
+// seenBy reports whether o, which is in force, has seen h, or a horizon that has.
+func (h *horizon) seenBy(o *horizon) bool { return h.at < o.at && !slices.Contains(o.missed, h) }
 
 // link finds what h, which comes after all in force, has seen of them: last is of each chain
 // the last.
