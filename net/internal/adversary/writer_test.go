@@ -35,7 +35,7 @@ var writers = []attack{
 	{
 		name: "insert-before-horizon", row: 2, play: func(t *testing.T) string { return writerInsertsBefore(t, -1) },
 		tried:   "the same, before the owner's next horizon",
-		remains: "Until an owner's or admin's next horizon, which one of their devices that is caught up writes within some 20 minutes once others have written, a writer chooses where its writes stand among those of others, back to its own join: rules that ask whether a document was there first do not hold against members so long, and unique keys can be taken so. While no owner or admin is online, without limit.",
+		remains: "Until an owner's or admin's next horizon, which one of their devices that is caught up writes within some 20 minutes once others have written (its own writes alone are no reason), a writer chooses where its writes stand among those of others, back to its own join: rules that ask whether a document was there first do not hold against members so long, and unique keys can be taken so. While no owner or admin is online, without limit.",
 	},
 	{
 		name: "own-join", row: 4, play: writerVoidsItself,
