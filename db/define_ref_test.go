@@ -109,7 +109,7 @@ func newReferenceLaws(recs []*journal.Record, entries []journal.Entry, c fold.Cu
 		l := &referenceLink{rec: rec, role: right(rec.ID), whole: true}
 		for _, h := range rec.View {
 			at, ok := held[h]
-			l.whole = l.whole && (c.Voids(h, false) || ok && at < rec.Time)
+			l.whole = l.whole && (c.Void[h.Log].Below(h) || ok && at < rec.Time)
 		}
 		laws.links = append(laws.links, l)
 		keys[string(l.key())] = append(keys[string(l.key())], l)

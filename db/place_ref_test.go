@@ -60,7 +60,7 @@ func referencePlaces(recs []*journal.Record, entries []journal.Entry, c fold.Cut
 		h := &referenceHorizon{rec: rec, rank: referenceRank(right, rec.ID), sees: map[*referenceHorizon]bool{}}
 		whole := !slices.ContainsFunc(rec.Horizon.View, func(g clock.RecordID) bool {
 			at, ok := held[g]
-			return !c.Voids(g, false) && (!ok || at >= rec.Clock)
+			return !c.Void[g.Log].Below(g) && (!ok || at >= rec.Clock)
 		})
 		for _, o := range hs {
 			if h.saw(o.rec) {

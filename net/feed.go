@@ -357,7 +357,7 @@ func (f *feed) drain(ctx context.Context) error {
 				break
 			}
 			more = true
-			if err := f.sendRun(tip, after, tipset.Forked(tips, i)); err != nil {
+			if err := f.sendRun(tip, after, f.forked(tips, i)); err != nil {
 				return err
 			}
 			if err := ctx.Err(); err != nil {
@@ -389,7 +389,7 @@ func (f *feed) lacksControl(tips []clock.RecordID) bool {
 // tips[i], or that it lacks nothing of it.
 func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool) {
 	tip, t := tips[i], f.link.share.thread
-	forked := tipset.Forked(tips, i)
+	forked := f.forked(tips, i)
 	after = t.Start(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
 		switch {
@@ -411,6 +411,11 @@ func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool)
 		}
 	}
 	return after, true
+}
+
+// forked reports whether what the subscriber has of the log of tips[i] may be on another branch.
+func (f *feed) forked(tips []clock.RecordID, i int) bool {
+	return tipset.Forked(tips, i) || f.link.share.thread.Forked(tips[i].Log)
 }
 
 // sendRun sends the next run of a branch, or, of a forked log, all of it.

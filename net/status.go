@@ -98,7 +98,7 @@ func (t *Thread) Status() []PeerStatus {
 	s, th := t.share, t.share.thread
 	h := s.host
 	now := s.statement()
-	mine, floors, blobs, lacks := tipset.Of(th.Sendable()), th.Floors(), th.LastBlob(), th.LackingBlobs()
+	mine, cut, blobs, lacks := tipset.Of(th.Sendable()), th.CutOff(), th.LastBlob(), th.LackingBlobs()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
@@ -123,7 +123,7 @@ func (t *Thread) Status() []PeerStatus {
 		case member:
 			ps.Role = "member"
 		}
-		l.compare(&ps, r, now, mine, floors, blobs, isRelay || s.relay)
+		l.compare(&ps, r, now, mine, cut, blobs, isRelay || s.relay)
 		if ps.State == StateIdentical && lacks > 0 {
 			ps.Reason = fmt.Sprintf("Blobs that were damaged here are at neither: %d.", lacks)
 		}
@@ -135,10 +135,10 @@ func (t *Thread) Status() []PeerStatus {
 
 // compare fills in the state. Without a fold on one side (relay), heads alone
 // are compared. The caller holds host.mu.
-func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set, floors map[clock.LogID]clock.RecordID, blobs int64, relay bool) {
+func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set, cut func(clock.RecordID) bool, blobs int64, relay bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	theirs := l.theirs.Above(floors).Until(mine, l.share.thread.End)
+	theirs := l.theirs.But(cut).Until(mine, l.share.thread.End)
 	ps.Behind, ps.Ahead = tipset.Lacking(theirs, mine), tipset.Lacking(mine, theirs)
 	ps.Blobs = l.blobs
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {

@@ -167,8 +167,9 @@ func (n *Node) begin(ctx context.Context, d pairing.Database, addrs []multiaddr.
 	n.naming.Lock()
 	defer n.naming.Unlock()
 	for _, have := range n.all() {
-		if have.thread.ID() == d.ID {
-			return have.name, nil
+		if have.thread.ID() == d.ID { // from which this device may have been removed meanwhile
+			_, err := n.host.Begin(ctx, d.ID, d.Service, addrs)
+			return have.name, enterError(err)
 		}
 	}
 	if err := cmp.Or(n.absent(d.ID), n.finishRemovals(ctx)); err != nil {

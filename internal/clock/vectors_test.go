@@ -10,7 +10,7 @@ import (
 
 // TestVectors holds what of a log is void against testdata/vectors/void.json.
 func TestVectors(t *testing.T) {
-	h := Hash(bytes.Repeat([]byte{1}, 32))
+	h, o := Hash(bytes.Repeat([]byte{1}, 32)), Hash(bytes.Repeat([]byte{2}, 32))
 	var all []vectors.Vector
 	for _, c := range []struct {
 		name string
@@ -19,6 +19,7 @@ func TestVectors(t *testing.T) {
 		{"nothing", Void{}},
 		{"all", VoidAll()},
 		{"spans and records", NewVoid([]Span{{1, 3}, {7, math.MaxUint64}}, []Single{{5, h}})},
+		{"spans of which records are kept", NewVoid([]Span{{1, 9}}, []Single{{11, h}}).But([]Single{{4, h}, {4, o}})},
 	} {
 		all = append(all, vectors.Vector{Name: c.name, Values: c.Void, Bytes: c.Encode(), Back: func(b []byte) (any, error) { return DecodeVoid(b) }})
 	}

@@ -30,18 +30,21 @@ func (s Single) compare(o Single) int {
 }
 
 // A Void says which records of one log count as never written, those still to come
-// included: all in its spans, and single ones beside them. It is a plain value, whose
-// slices are never changed, so that copies share them. The zero value has none.
+// included: all in its spans but those that are kept, and single ones beside them. It is a
+// plain value, whose slices are never changed, so that copies share them. The zero value
+// has none.
 //
-//	Spans {1 3} {7 MaxUint64}, Records {5 ab…}
-//	positions 1 2 3 and all from 7 on are void, of position 5 the record ab…, but no twin of it
+//	Spans {1 3} {7 MaxUint64}, Kept {8 cd…}, Records {5 ab…}
+//	positions 1 2 3 and all from 7 on are void but the record cd… of position 8; of position 5
+//	the record ab…, but no twin of it
 //
 // [NewVoid] gives the one form that each set of records has: positions are from 1; spans
-// are sorted, not empty, and at least one position that is in none lies between two;
-// records are sorted by position and hash, each once, and in no span.
+// are sorted, not empty, and at least one position that is in none lies between two; records
+// are sorted by position and hash, each once, and in no span; kept ones so, and in a span.
 type Void struct {
 	Spans   []Span
 	Records []Single
+	Kept    []Single
 }
 
 // NewVoid returns the Void of all records in spans, and of records, in its one form. Both
@@ -68,6 +71,27 @@ func NewVoid(spans []Span, records []Single) (v Void) {
 	slices.SortFunc(v.Records, Single.compare)
 	v.Records = slices.Compact(v.Records)
 	return v
+}
+
+// But returns the Void of the records of v but kept ones, in its one form.
+func (v Void) But(kept []Single) Void {
+	if len(kept) == 0 {
+		return v
+	}
+	out := Void{Spans: v.Spans, Kept: slices.Clone(v.Kept)}
+	for _, r := range kept {
+		if v.spans(r.Seq) {
+			out.Kept = append(out.Kept, r)
+		}
+	}
+	slices.SortFunc(out.Kept, Single.compare)
+	out.Kept = slices.Compact(out.Kept)
+	for _, r := range v.Records {
+		if !slices.Contains(kept, r) {
+			out.Records = append(out.Records, r)
+		}
+	}
+	return out
 }
 
 // VoidUpTo returns the Void of every record up to position seq.
@@ -101,12 +125,20 @@ func VoidBut(spans []Span) Void {
 // Has reports whether the record is void. The caller has looked at its log.
 func (v Void) Has(id RecordID) bool {
 	if v.spans(id.Seq) {
-		return true
+		return !has(v.Kept, id)
 	}
-	if len(v.Records) == 0 {
+	return has(v.Records, id)
+}
+
+// Below reports whether the record is void by its position, held or not.
+func (v Void) Below(id RecordID) bool { return v.spans(id.Seq) && !has(v.Kept, id) }
+
+// has reports whether a record is among sorted ones.
+func has(sorted []Single, id RecordID) bool {
+	if len(sorted) == 0 {
 		return false
 	}
-	_, ok := slices.BinarySearchFunc(v.Records, Single{id.Seq, id.Hash}, Single.compare)
+	_, ok := slices.BinarySearchFunc(sorted, Single{id.Seq, id.Hash}, Single.compare)
 	return ok
 }
 
@@ -124,32 +156,55 @@ func (v Void) Empty() bool { return len(v.Spans) == 0 && len(v.Records) == 0 }
 
 // Equal reports whether the same records are void.
 func (v Void) Equal(o Void) bool {
-	return slices.Equal(v.Spans, o.Spans) && slices.Equal(v.Records, o.Records)
+	return slices.Equal(v.Spans, o.Spans) && slices.Equal(v.Records, o.Records) && slices.Equal(v.Kept, o.Kept)
 }
 
 // Union returns the Void of the records that are void in v or in o.
 func (v Void) Union(o Void) Void {
-	return NewVoid(slices.Concat(v.Spans, o.Spans), slices.Concat(v.Records, o.Records))
+	both := NewVoid(slices.Concat(v.Spans, o.Spans), slices.Concat(v.Records, o.Records))
+	var kept []Single
+	for _, r := range slices.Concat(v.Kept, o.Kept) {
+		if id := (RecordID{Seq: r.Seq, Hash: r.Hash}); !v.Has(id) && !o.Has(id) {
+			kept = append(kept, r)
+		}
+	}
+	return both.But(kept)
 }
 
 const (
 	spanSize   = 8 + 8
 	singleSize = 8 + 32
+
+	keeps = 1 << 31
 )
 
 // Encode returns v in the one form that [DecodeVoid] takes:
 //
-//	spans    u32be                    how many
+//	spans    u32be                    how many; the highest bit says that records are kept
 //	         (first u64be, last u64be)…
+//	kept     u32be                    how many, if there are
+//	         (seq u64be, hash [32]byte)…
 //	records  (seq u64be, hash [32]byte)…    the rest
 func (v Void) Encode() []byte {
-	b := make([]byte, 0, 4+spanSize*len(v.Spans)+singleSize*len(v.Records))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(v.Spans)))
+	b := make([]byte, 0, 8+spanSize*len(v.Spans)+singleSize*(len(v.Records)+len(v.Kept)))
+	n := uint32(len(v.Spans))
+	if len(v.Kept) > 0 {
+		n |= keeps
+	}
+	b = binary.BigEndian.AppendUint32(b, n)
 	for _, s := range v.Spans {
 		b = binary.BigEndian.AppendUint64(b, s.First)
 		b = binary.BigEndian.AppendUint64(b, s.Last)
 	}
-	for _, r := range v.Records {
+	if len(v.Kept) > 0 {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(v.Kept)))
+		b = appendSingles(b, v.Kept)
+	}
+	return appendSingles(b, v.Records)
+}
+
+func appendSingles(b []byte, records []Single) []byte {
+	for _, r := range records {
 		b = binary.BigEndian.AppendUint64(b, r.Seq)
 		b = append(b, r.Hash[:]...)
 	}
@@ -162,23 +217,38 @@ func DecodeVoid(b []byte) (Void, error) {
 	if len(b) < 4 {
 		return Void{}, fault.Of(ErrVoid, "void records in %d bytes, at least 4", len(b))
 	}
-	n, rest := int64(binary.BigEndian.Uint32(b)), b[4:]
-	if n*spanSize > int64(len(rest)) || (int64(len(rest))-n*spanSize)%singleSize != 0 {
-		return Void{}, fault.Of(ErrVoid, "void records: %d spans and single records in %d bytes", n, len(b))
-	}
-	spans := make([]Span, n)
-	for i := range spans {
-		spans[i] = Span{binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:])}
+	first, rest := binary.BigEndian.Uint32(b), b[4:]
+	spans := make([]Span, 0, min(int(first&^keeps), len(rest)/spanSize))
+	for range first &^ keeps {
+		if len(rest) < spanSize {
+			return Void{}, fault.Of(ErrVoid, "void records: %d spans in %d bytes", first&^keeps, len(b))
+		}
+		spans = append(spans, Span{binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:])})
 		rest = rest[spanSize:]
 	}
-	records := make([]Single, len(rest)/singleSize)
-	for i := range records {
-		records[i] = Single{binary.BigEndian.Uint64(rest), Hash(rest[8:singleSize])}
-		rest = rest[singleSize:]
+	var kept []Single
+	if first&keeps != 0 {
+		if len(rest) < 4 || binary.BigEndian.Uint32(rest) == 0 || int64(binary.BigEndian.Uint32(rest))*singleSize > int64(len(rest)-4) {
+			return Void{}, fault.Of(ErrVoid, "void records: fewer are kept than it says")
+		}
+		n := int(binary.BigEndian.Uint32(rest)) * singleSize
+		kept, rest = singles(rest[4:4+n]), rest[4+n:]
 	}
-	v := NewVoid(spans, records)
-	if !slices.Equal(v.Spans, spans) || !slices.Equal(v.Records, records) {
+	if len(rest)%singleSize != 0 {
+		return Void{}, fault.Of(ErrVoid, "void records: a part of one in %d bytes", len(b))
+	}
+	records := singles(rest)
+	v := NewVoid(spans, records).But(kept)
+	if !slices.Equal(v.Spans, spans) || !slices.Equal(v.Records, records) || !slices.Equal(v.Kept, kept) {
 		return Void{}, fault.Of(ErrVoid, "void records that are not in their order, or named twice")
 	}
 	return v, nil
+}
+
+// singles is the inverse of appendSingles.
+func singles(b []byte) (records []Single) {
+	for ; len(b) > 0; b = b[singleSize:] {
+		records = append(records, Single{binary.BigEndian.Uint64(b), Hash(b[8:singleSize])})
+	}
+	return records
 }

@@ -82,18 +82,18 @@ type model map[Single]bool
 
 var drawn = []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, end - 2, end - 1, end}
 
-func modelOf(spans []Span, records []Single) model {
+func modelOf(spans []Span, records, kept []Single) model {
 	m := model{}
 	for _, seq := range append([]uint64{1000}, drawn[1:]...) {
 		for _, h := range []Hash{{1}, {2}, {3}} {
 			in := slices.ContainsFunc(spans, func(s Span) bool { return s.First <= seq && seq <= s.Last })
-			m[Single{seq, h}] = in || slices.Contains(records, Single{seq, h})
+			m[Single{seq, h}] = (in || slices.Contains(records, Single{seq, h})) && !slices.Contains(kept, Single{seq, h})
 		}
 	}
 	return m
 }
 
-func genVoid(t *rapid.T) (spans []Span, records []Single) {
+func genVoid(t *rapid.T) (spans []Span, records, kept []Single) {
 	at := rapid.SampledFrom(drawn)
 	for range rapid.IntRange(0, 4).Draw(t, "spans") {
 		spans = append(spans, Span{at.Draw(t, "first"), at.Draw(t, "last")})
@@ -101,7 +101,10 @@ func genVoid(t *rapid.T) (spans []Span, records []Single) {
 	for range rapid.IntRange(0, 4).Draw(t, "records") {
 		records = append(records, Single{at.Draw(t, "seq"), Hash{byte(rapid.IntRange(1, 2).Draw(t, "hash"))}})
 	}
-	return spans, records
+	for range rapid.IntRange(0, 3).Draw(t, "kept") {
+		kept = append(kept, Single{at.Draw(t, "seq"), Hash{byte(rapid.IntRange(1, 2).Draw(t, "hash"))}})
+	}
+	return spans, records, kept
 }
 
 // A Void has the records that it was made of, a union those of both, and two are equal
@@ -118,18 +121,22 @@ func TestVoidIsASetOfRecords(t *testing.T) {
 			if again, err := DecodeVoid(v.Encode()); err != nil || !reflect.DeepEqual(again, v) {
 				t.Fatalf("got %v, %v from the encoding, want %v", again, err, v)
 			}
-			if again := NewVoid(v.Spans, v.Records); !reflect.DeepEqual(again, v) {
+			if again := NewVoid(v.Spans, v.Records).But(v.Kept); !reflect.DeepEqual(again, v) {
 				t.Fatalf("got %v from the form %v", again, v)
 			}
 		}
-		s1, r1 := genVoid(t)
-		s2, r2 := genVoid(t)
-		v1, v2 := NewVoid(s1, r1), NewVoid(s2, r2)
-		m1, m2 := modelOf(s1, r1), modelOf(s2, r2)
+		s1, r1, k1 := genVoid(t)
+		s2, r2, k2 := genVoid(t)
+		v1, v2 := NewVoid(s1, r1).But(k1), NewVoid(s2, r2).But(k2)
+		m1, m2 := modelOf(s1, r1, k1), modelOf(s2, r2, k2)
 		check(v1, m1)
 		check(v2, m2)
 		both := v1.Union(v2)
-		check(both, modelOf(slices.Concat(s1, s2), slices.Concat(r1, r2)))
+		either := model{}
+		for r := range m1 {
+			either[r] = m1[r] || m2[r]
+		}
+		check(both, either)
 		if !both.Equal(v2.Union(v1)) || !both.Equal(both.Union(v1)) {
 			t.Fatal("a union hangs on the order")
 		}
@@ -140,7 +147,7 @@ func TestVoidIsASetOfRecords(t *testing.T) {
 }
 
 func TestDecodeVoidIsStrict(t *testing.T) {
-	whole := NewVoid([]Span{{1, 3}, {5, 6}}, []Single{{8, Hash{1}}, {8, Hash{2}}}).Encode()
+	whole := NewVoid([]Span{{1, 3}, {5, 6}}, []Single{{8, Hash{1}}, {8, Hash{2}}}).But([]Single{{2, Hash{3}}}).Encode()
 	if _, err := DecodeVoid(whole); err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +165,9 @@ func TestDecodeVoidIsStrict(t *testing.T) {
 		"a record twice":       {Records: []Single{{4, Hash{1}}, {4, Hash{1}}}},
 		"records out of order": {Records: []Single{{4, Hash{2}}, {4, Hash{1}}}},
 		"a record of a span":   {Spans: []Span{{1, 3}}, Records: []Single{{3, Hash{1}}}},
+		"kept out of order":    {Spans: []Span{{1, 3}}, Kept: []Single{{3, Hash{1}}, {2, Hash{1}}}},
+		"kept twice":           {Spans: []Span{{1, 3}}, Kept: []Single{{3, Hash{1}}, {3, Hash{1}}}},
+		"kept of no span":      {Spans: []Span{{1, 3}}, Kept: []Single{{4, Hash{1}}}},
 	} {
 		if got, err := DecodeVoid(v.Encode()); !errors.Is(err, ErrVoid) {
 			t.Errorf("%s: got %v, %v, want ErrVoid", name, got, err)
@@ -166,6 +176,7 @@ func TestDecodeVoidIsStrict(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"a count beyond the bytes": {0xff, 0xff, 0xff, 0xff, 0, 0},
 		"a position of before":     {0, 0, 0, 0, 0, 0, 0, 3},
+		"none is kept":             {0x80, 0, 0, 0, 0, 0, 0, 0},
 		"one byte":                 {1},
 	} {
 		if got, err := DecodeVoid(b); !errors.Is(err, ErrVoid) {
@@ -177,7 +188,7 @@ func TestDecodeVoidIsStrict(t *testing.T) {
 func FuzzDecodeVoid(f *testing.F) {
 	f.Add(Void{}.Encode())
 	f.Add(VoidAll().Encode())
-	f.Add(NewVoid([]Span{{1, 3}, {5, 6}}, []Single{{8, Hash{1}}, {9, Hash{2}}}).Encode())
+	f.Add(NewVoid([]Span{{1, 3}, {5, 6}}, []Single{{8, Hash{1}}, {9, Hash{2}}}).But([]Single{{2, Hash{3}}}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := DecodeVoid(b)
 		if err != nil {
@@ -189,7 +200,7 @@ func FuzzDecodeVoid(f *testing.F) {
 		if !bytes.Equal(v.Encode(), b) {
 			t.Fatalf("%x decoded, but encodes to %x", b, v.Encode())
 		}
-		if !v.Equal(NewVoid(v.Spans, v.Records)) {
+		if !v.Equal(NewVoid(v.Spans, v.Records).But(v.Kept)) {
 			t.Fatalf("%v is not in its form", v)
 		}
 	})

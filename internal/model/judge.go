@@ -34,13 +34,14 @@ func Judge(genesis Genesis, records []*Record) *State {
 	w := newGraph(records, nil, nil).fold(genesis, all, all)
 	cuts := filter(w.kept, func(r *Record) bool { return r.Kind == Checkpoint && w.verdict[r.Hash] == OK })
 	slices.SortStableFunc(cuts, func(a, b *Record) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Hash, b.Hash)) })
-	tops, floors := map[Head]bool{}, map[string]int{}
+	tops, floors := w.floors(cuts)
+	heads := map[Head]bool{}
 	for _, c := range cuts {
 		for _, h := range c.Data {
-			tops[h], floors[h.Log] = true, max(floors[h.Log], h.Seq)
+			heads[h] = true
 		}
 	}
-	whole := newGraph(records, tops, nil) // what they have seen, also where a part of it is gone
+	whole := newGraph(records, heads, nil) // what they have seen, also where a part of it is gone
 	for _, c := range cuts {
 		for h := range whole.saw(c) {
 			if whole.in[h.Hash] && !whole.recs[h.Hash].control() {

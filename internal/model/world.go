@@ -371,3 +371,37 @@ func (w *world) grant(e *entry, r *Record) {
 func (w *world) alive(e *entry) bool {
 	return len(e.ends) == 0 && !slices.ContainsFunc(w.cuts, func(c cut) bool { return w.applies(c, e) })
 }
+
+// floors returns the heads after which records of data logs count, and the highest of each log.
+// A checkpoint replaces what those that it has seen named of a log. Of others, which only a copy
+// of a device writes, the highest head decides, and what its own names below theirs is none.
+func (w *world) floors(cuts []*Record) (tops map[Head]bool, floors map[string]int) {
+	tops, floors = map[Head]bool{}, map[string]int{}
+	of := func(c *Record, log string) []Head {
+		return filter(c.Data, func(h Head) bool { return h.Log == log })
+	}
+	top := func(c *Record, log string) (t Head) {
+		for _, h := range of(c, log) {
+			if h.Seq > t.Seq || h.Seq == t.Seq && h.Hash > t.Hash {
+				t = h
+			}
+		}
+		return t
+	}
+	for _, c := range cuts {
+		for _, h := range c.Data {
+			last := filter(cuts, func(o *Record) bool {
+				return len(of(o, h.Log)) > 0 && !slices.ContainsFunc(cuts, func(z *Record) bool { return z != o && len(of(z, h.Log)) > 0 && w.has(z, o) })
+			})
+			best := slices.MaxFunc(last, func(a, b *Record) int {
+				x, y := top(a, h.Log), top(b, h.Log)
+				return cmp.Or(cmp.Compare(x.Seq, y.Seq), cmp.Compare(x.Hash, y.Hash), cmp.Compare(a.Hash, b.Hash))
+			})
+			low := slices.ContainsFunc(last, func(o *Record) bool { return o != best && h.Seq < top(o, h.Log).Seq })
+			if best == c && !low {
+				tops[h], floors[h.Log] = true, max(floors[h.Log], h.Seq)
+			}
+		}
+	}
+	return tops, floors
+}

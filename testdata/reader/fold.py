@@ -398,7 +398,8 @@ class State:
 def placed(records, void):
     """Records in the order of their places: docs/design/places.md. Each has time, log, seq, hash, flags and payload; by,
     its author as (identity, seniority), the seniority None for nobody; may, that it can write horizons; and before(x),
-    whether it is x or comes before it in its log. void says of a head that is not among them that it never counts."""
+    whether it is x or comes before it in its log. void says of a head that is not
+    among them, and of the time of who names it, that it never counts, and nobody need have it, or it is held."""
     held = {(r.log, r.seq, r.hash): r for r in records}
 
     def named(h, x):
@@ -420,7 +421,7 @@ def placed(records, void):
             r.horizon = None
         if not r.horizon or not r.may or r.horizon.t >= r.time:
             continue
-        if any(held[g].time >= r.time if g in held else not void(g) for g in r.horizon.view):
+        if any(held[g].time >= r.time if g in held else not void(g, r.time) for g in r.horizon.view):
             continue
         r.sees = set()
         for o in force:
@@ -451,16 +452,34 @@ def placed(records, void):
     return sorted(records, key=lambda r: (r.first, r.time, r.log, r.hash))
 
 
+def floor(checkpoints, log):
+    """The heads that a log is cut off at: those of the checkpoint that has seen the others, or names the highest."""
+    named = {c.hash: sorted((p for p in c.say.heads if p[0] == log), key=lambda p: p[1:]) for c in checkpoints}
+    last = [c for c in checkpoints if named[c.hash]
+            and not any(o is not c and named[o.hash] and c.hash in o.seen for o in checkpoints)]
+    best = max(last, key=lambda c: (named[c.hash][-1][1:], c.hash))
+    least = max((named[c.hash][-1][1] for c in last if c is not best), default=0)
+    return [p for p in named[best.hash] if p[1] >= least]
+
+
+def above(d, r, heads):
+    """Whether a record counts above the floor of its log: it descends from one of the heads."""
+    while r and heads:
+        if any(tuple(p[1:]) == (r.seq - 1, r.prev) for p in heads):
+            return True
+        r = d.records.get(r.prev)
+    return not heads
+
+
 def fold(thread, authority):
     """What counts, in the order of places, on top of the snapshots in force: docs/design/checkpoints.md."""
-    state, floors, counting, void = State(), {}, [], []
+    state, counting, void = State(), [], []
     checkpoints = [r for r in thread.control.values() if r.op == "checkpoint" and r.hash in authority.acting]
-    for log, seq, _ in (p for c in checkpoints for p in c.say.heads):
-        floors[log] = max(seq, floors.get(log, 0))
+    floors = {log: floor(checkpoints, log) for c in checkpoints for log, _, _ in c.say.heads}
     for c in sorted(checkpoints, key=lambda c: c.say.snapshot[0]):
         log, last, hash = c.say.snapshot
         alone, chain, records = State(), [], thread.logs[log].records
-        if floors.get(log, 0) >= last:
+        if max((p[1] for p in floors.get(log, [])), default=0) >= last:
             continue  # a later checkpoint covers it
         while hash:
             chain.append(records[hash])
@@ -473,7 +492,7 @@ def fold(thread, authority):
         state.documents.update(alone.documents)
     for d in thread.logs.values():
         for r in d.records.values():
-            if d.kind == DATA and r.seq > floors.get(d.id, 0):
+            if d.kind == DATA and above(d, r, floors.get(d.id)):
                 (counting if authority.counts(r) else void).append(r)
     for r in counting:
         r.flags, r.payload = thread.open_data(r)
@@ -486,7 +505,12 @@ def fold(thread, authority):
                 x = r.of.records.get(x.prev)
             return x is r
         r.before = before
-    gone = {(r.log, r.seq, r.hash) for r in void}
-    for r in placed(counting, lambda head: head in gone or head[1] <= floors.get(head[0], 0)):
+    gone = {(r.log, r.seq, r.hash): r for r in void}
+
+    def settled(head, time):
+        below = any(head[1] <= p[1] for p in floors.get(head[0], []))
+        return below or head in gone and gone[head].time < time
+
+    for r in placed(counting, settled):
         state.record(r, r.flags, r.payload)
     return state, counting, void

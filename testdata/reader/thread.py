@@ -235,12 +235,16 @@ class Authority:
             return e.role == OWNER or r.say.subject == NOBODY
         if r.op == "checkpoint":
             before = [c for c in self.control.values() if c.op == "checkpoint" and c.hash in r.seen and c is not r]
-            heads, log = {p[0]: p[1] for p in r.say.heads}, r.say.snapshot[0]
-            ascending([p[0] for p in r.say.heads], "checkpoint: heads")
+            log = r.say.snapshot[0]
+            ascending([tuple(p) for p in r.say.heads], "checkpoint: heads")
             need(any(getattr(s, "announces", None) == log and s.log == r.log for s in self.control.values()
                      if s.hash in r.seen), "checkpoint: its snapshot log")
-            need(all(c.say.snapshot[0] != log and all(heads.get(p[0], p[1] + 1) > p[1] for p in c.say.heads)
-                     for c in before), "checkpoint: below an earlier one")
+            for c in before:
+                need(c.say.snapshot[0] != log, "checkpoint: the snapshot of an earlier one")
+                for name in {p[0] for p in r.say.heads} & {p[0] for p in c.say.heads}:
+                    lowest = min(p[1] for p in c.say.heads if p[0] == name)
+                    new = [p for p in r.say.heads if p[0] == name and p not in c.say.heads]
+                    need(new and all(p[1] > lowest for p in new), "checkpoint: below an earlier one")
             return e.role == OWNER and (self.top is None or self.top.identity == e.identity)
         return True  # open, join, log
 

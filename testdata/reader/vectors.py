@@ -307,7 +307,7 @@ def folded(v, g):
                                  payload=b(v["bytes"]), by=("owner", ()), may=True))
     every[-1].before = lambda x, r=every[-1]: x.seq > r.seq or x is r
     whole = State()
-    for r in placed(every, lambda head: False):
+    for r in placed(every, lambda head, time: False):
         whole.record(r, r.flags, r.payload)
     got = {f"{name} {key.hex()}": encoded(d).hex() for (name, key), d in whole.documents.items()}
     same(got, g["documents"], "documents")
@@ -326,9 +326,11 @@ def stamp(v, g):
 
 
 def void(v, g):
-    spans, records = v["values"]["spans"], v["values"]["records"]
-    data = struct.pack(">I", len(spans)) + b"".join(u64(s["first"]) + u64(s["last"]) for s in spans)
-    same((data + b"".join(u64(r["seq"]) + b(r["hash"]) for r in records)).hex(), v["bytes"], "void")
+    spans, records, kept = v["values"]["spans"], v["values"]["records"], v["values"]["kept"]
+    single = lambda all: b"".join(u64(r["seq"]) + b(r["hash"]) for r in all)
+    data = struct.pack(">I", len(spans) | bool(kept) << 31) + b"".join(u64(s["first"]) + u64(s["last"]) for s in spans)
+    data += struct.pack(">I", len(kept)) + single(kept) if kept else b""
+    same((data + single(records)).hex(), v["bytes"], "void")
 
 
 # ---------------------------------------------------------------- files, mail, the exchange

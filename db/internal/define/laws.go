@@ -36,7 +36,7 @@ func (s Set) Await(rec *journal.Record) {
 	s[k][rec.N] = rec
 }
 
-// Laws is what a fold knows of definitions. The owner sets Journal and Voids, and calls
+// Laws is what a fold knows of definitions. The owner sets Journal, Voids and Below, and calls
 // Renew before anything else.
 //
 // Invariant: the documents that are folded were judged by the definitions that are stored
@@ -46,6 +46,7 @@ func (s Set) Await(rec *journal.Record) {
 type Laws struct {
 	Journal journal.Journal
 	Voids   func(id clock.RecordID) bool // what counts as never written
+	Below   func(id clock.RecordID) bool // of it what does so by its position: nobody need have it
 	Chains  map[string]Keyed             // as they are stored
 	Awaited map[string]bool              // some link names what is not held; whether that is stored
 
@@ -144,7 +145,7 @@ func (l *Laws) complete(rec *journal.Record) (bool, error) {
 	return !lacks && err == nil, err
 }
 
-func (l *Laws) sight() *seen.Sight { return &seen.Sight{Journal: l.Journal, Voids: l.Voids} }
+func (l *Laws) sight() *seen.Sight { return &seen.Sight{Journal: l.Journal, Voids: l.Voids, Below: l.Below} }
 
 func (l *Laws) saw(d *journal.Record, x clock.RecordID) (bool, error) {
 	return l.sight().Saw(d.ID, d.View, x)

@@ -146,6 +146,7 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
 	f.laws.Journal, f.laws.Voids = f.Journal, func(id clock.RecordID) bool { return f.cut.Voids(id, false) }
+	f.laws.Below = func(id clock.RecordID) bool { return f.cut.Void[id.Log].Below(id) }
 	if f.Clock == nil {
 		f.Clock = &clock.Clock{}
 	}

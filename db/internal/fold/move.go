@@ -8,7 +8,6 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/seen"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -34,7 +33,7 @@ const (
 // source is what places rest on.
 func (f *Fold) source() *place.Source {
 	return &place.Source{
-		Sight:  seen.Sight{Journal: f.Journal, Voids: func(id clock.RecordID) bool { return f.cut.Voids(id, false) }},
+		Sight:  seen.Sight{Journal: f.Journal, Voids: f.laws.Voids, Below: f.laws.Below},
 		Record: f.record,
 	}
 }

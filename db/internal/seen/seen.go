@@ -14,10 +14,11 @@ import (
 type Sight struct {
 	Journal journal.Journal
 	Voids   func(id clock.RecordID) bool // what counts as never written
+	Below   func(id clock.RecordID) bool // of it what does so by its position: nobody need have it
 }
 
 // Lacks returns the first head of a view that is not held, or not earlier than who names it,
-// and may count yet.
+// but for what nobody need have.
 func (s *Sight) Lacks(view []clock.RecordID, before clock.Time) (head clock.RecordID, lacks bool, err error) {
 	for _, h := range view {
 		if lacks, err := s.LacksHead(h, before); lacks || err != nil {
@@ -29,7 +30,7 @@ func (s *Sight) Lacks(view []clock.RecordID, before clock.Time) (head clock.Reco
 
 // LacksHead is Lacks of one head.
 func (s *Sight) LacksHead(h clock.RecordID, before clock.Time) (bool, error) {
-	if s.Voids(h) {
+	if s.Below(h) {
 		return false, nil
 	}
 	at, held, err := s.Journal.Held(h)

@@ -398,10 +398,18 @@ func writerForks(t *testing.T) string {
 	if !has(t, n, "fork") || !has(t, n, "first") || !has(t, n, "bulk 63") {
 		t.Errorf("a branch does not count: %v %v %v", has(t, n, "fork"), has(t, n, "first"), has(t, n, "bulk 63"))
 	}
-	if _, err := o.Compact(t.Context(), name); err != nil {
-		t.Errorf("the history cannot be cut off: %v", err)
+	if c, err := o.Compact(t.Context(), name); err != nil || !c.Cut {
+		t.Errorf("the history is not cut off: %+v, %v", c, err)
 	}
-	return fmt.Sprintf("A fork of %d bytes of a log of %d KB made %d bytes travel to a peer that had the log (at most three times); both branches count everywhere, and the history can be cut off.", size, whole.bytes>>10, travelled)
+	late := v.writesOn(fork, inserts(t, "late"), nil)
+	must(t, v.bring(o, late))
+	eventually(t, "the branch goes on", func() bool { return has(t, o, "late") })
+	sameEverywhere(t, o, n)
+	if c, err := n.Compact(t.Context(), name); err != nil || c.Records < 60 {
+		t.Errorf("the member deleted %d records: %v", c.Records, err)
+	}
+	sameEverywhere(t, o, n)
+	return fmt.Sprintf("A fork of %d bytes of a log of %d KB made %d bytes travel to a peer that had the log (at most three times); both branches count everywhere, and the history was cut off on both.", size, whole.bytes>>10, travelled)
 }
 
 func writerClock(t *testing.T) string {

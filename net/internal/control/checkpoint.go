@@ -1,8 +1,6 @@
 package control
 
 import (
-	"slices"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
@@ -12,9 +10,9 @@ import (
 // replicas decide alike. Whether its author may write it is for the fold.
 func (g *Graph) checkCheckpoint(c *Record) error {
 	cp := c.Payload.Checkpoint
-	heads := make(map[clock.LogID]clock.RecordID, len(cp.Heads))
+	heads := make(map[clock.LogID][]clock.RecordID, len(cp.Heads))
 	for _, h := range cp.Heads {
-		heads[h.Log] = h
+		heads[h.Log] = append(heads[h.Log], h)
 	}
 	announced := false
 	for _, r := range g.ancestors(c.Parents) {
@@ -39,7 +37,12 @@ func (g *Graph) checkCheckpoint(c *Record) error {
 	return nil
 }
 
-// Covers reports whether id is the head of a checkpoint, in force or not.
-func (s *State) Covers(id clock.RecordID) bool {
-	return slices.ContainsFunc(s.Checkpoints, func(c *format.Checkpoint) bool { return slices.Contains(c.Heads, id) })
+// A Checkpoint is one that has effect.
+type Checkpoint struct {
+	*format.Checkpoint
+	ID clock.RecordID
+	by *Record
 }
+
+// Follows reports whether a checkpoint has seen another.
+func (s *State) Follows(c, o *Checkpoint) bool { return c != o && s.g.saw(c.by, o.by) }

@@ -49,7 +49,7 @@ type State struct {
 	Members map[keys.PublicKey]*Member // by device: the one that may do most of its logs
 	Invites map[clock.Hash]*InviteInfo // by record, of those that have effect
 
-	Checkpoints []*format.Checkpoint
+	Checkpoints []*Checkpoint
 	Recovery    Recovery
 
 	agenda   agenda
@@ -111,7 +111,7 @@ func (s *State) fold() {
 	for _, r := range s.g.records {
 		s.note(r)
 	}
-	slices.SortFunc(s.Checkpoints, func(a, b *format.Checkpoint) int { return format.CompareIDs(a.Snapshot, b.Snapshot) })
+	slices.SortFunc(s.Checkpoints, func(a, b *Checkpoint) int { return format.CompareIDs(a.Snapshot, b.Snapshot) })
 	s.rule()
 }
 
@@ -455,7 +455,7 @@ func (s *State) note(r *Record) {
 			inv.Used++
 		}
 	case format.OpCheckpoint:
-		s.Checkpoints = append(s.Checkpoints, p.Checkpoint)
+		s.Checkpoints = append(s.Checkpoints, &Checkpoint{p.Checkpoint, r.ID, r})
 	}
 }
 

@@ -1,8 +1,8 @@
 package format
 
 import (
-	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -10,14 +10,14 @@ import (
 
 const (
 	maxCheckpoint = 32 << 10 // bytes of a checkpoint's payload
-	// MaxCovered bounds the logs that a checkpoint covers.
+	// MaxCovered bounds the heads that a checkpoint names.
 	MaxCovered = 384
 )
 
 // A Checkpoint says where history is cut: the records up to its heads count as
 // never written, and those of its snapshot stand in their place.
 type Checkpoint struct {
-	Heads    []clock.RecordID // sorted by log; of logs that earlier ones did not cover as far
+	Heads    []clock.RecordID // sorted by log, position and hash; of logs that earlier ones did not cover as far, one a branch
 	Snapshot clock.RecordID   // the last record of the snapshot log
 	State    clock.Hash       // the tag of the state hash of the snapshot's documents: [Keys.StateTag]
 }
@@ -74,21 +74,27 @@ func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
 			return bad("head without a position")
 		case h.Log == c.Snapshot.Log:
 			return bad("covers its own snapshot")
-		case i > 0 && bytes.Compare(w.Heads[i-1].Log[:], h.Log[:]) >= 0:
+		case i > 0 && CompareIDs(c.Heads[i-1], c.Heads[i]) >= 0:
 			return bad("heads are not sorted")
 		}
 	}
 	return c, nil
 }
 
-// After checks that the checkpoint, whose heads by log are given, takes nothing
-// back of an earlier one.
-func (c *Checkpoint) After(old *Checkpoint, heads map[clock.LogID]clock.RecordID) error {
+// After checks that the checkpoint, whose heads by log are given, goes on from an earlier one:
+// of a log that both name it names a new head, and none that is as low as the lowest was, unless
+// the earlier one names it, too.
+func (c *Checkpoint) After(old *Checkpoint, heads map[clock.LogID][]clock.RecordID) error {
 	if old.Snapshot.Log == c.Snapshot.Log {
 		return fault.Of(ErrMalformed, "checkpoint with the snapshot of an earlier one")
 	}
-	for _, h := range old.Heads {
-		if now, ok := heads[h.Log]; ok && now.Seq <= h.Seq {
+	for i, h := range old.Heads {
+		if i > 0 && old.Heads[i-1].Log == h.Log {
+			continue // the lowest of a log is the first
+		}
+		fresh := slices.DeleteFunc(slices.Clone(heads[h.Log]), func(now clock.RecordID) bool { return slices.Contains(old.Heads, now) })
+		low := slices.ContainsFunc(fresh, func(now clock.RecordID) bool { return now.Seq <= h.Seq })
+		if len(heads[h.Log]) > 0 && (len(fresh) == 0 || low) {
 			return fault.Of(ErrMalformed, "checkpoint covers no more of log %s than an earlier one", h.Log.Short())
 		}
 	}

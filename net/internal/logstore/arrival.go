@@ -144,9 +144,8 @@ func (t Table) LastArrival(r store.Reader) (int64, error) {
 }
 
 // PruneArrivals deletes chunks from the number `from` up to last, all of whose records
-// are at or below upTo, by the numbers of logs: as many as one transaction takes. It
-// returns where to go on, -1 at the end.
-func (t Table) PruneArrivals(r store.Reader, tx store.Tx, from, last int64, upTo []uint64) (next int64, err error) {
+// are gone: as many as one transaction takes. It returns where to go on, -1 at the end.
+func (t Table) PruneArrivals(r store.Reader, tx store.Tx, from, last int64, gone func(ArrivalRef) bool) (next int64, err error) {
 	it := r.Iterate(store.Range{Lower: t.arrivalKey(from), Upper: store.PrefixEnd(t.key(keyArrival))})
 	defer it.Close()
 	for n := 0; it.Valid(); it.Next() {
@@ -162,12 +161,11 @@ func (t Table) PruneArrivals(r store.Reader, tx store.Tx, from, last int64, upTo
 		if n == pruneSome {
 			return first, nil
 		}
-		gone := true
-		for i := 0; gone && i+ArrivalSize <= len(v); i += ArrivalSize {
-			a := parseRef(0, v[i:])
-			gone = int(a.Log) < len(upTo) && a.ID.Seq <= upTo[a.Log]
+		all := true
+		for i := 0; all && i+ArrivalSize <= len(v); i += ArrivalSize {
+			all = gone(parseRef(0, v[i:]))
 		}
-		if !gone {
+		if !all {
 			continue
 		}
 		if err := tx.Delete(slices.Clone(k)); errors.Is(err, store.ErrTooBig) {

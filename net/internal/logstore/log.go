@@ -80,6 +80,11 @@ func (t Table) PutBranch(tx store.Tx, log uint32, b *Branch) error {
 	return tx.Put(t.branchKey(log, b.Num), b.encode())
 }
 
+// DeleteBranch takes a branch off a log.
+func (t Table) DeleteBranch(tx store.Tx, log uint32, b *Branch) error {
+	return tx.Delete(t.branchKey(log, b.Num))
+}
+
 // Logs returns all logs, by their numbers.
 func (t Table) Logs(r store.Reader) ([]Log, error) {
 	it := r.Iterate(store.Prefix(t.key(keyLog)))

@@ -113,7 +113,7 @@ func TestArrivals(t *testing.T) {
 	update(t, s, func(tx store.Tx) error {
 		snap := s.Snapshot()
 		defer snap.Release()
-		next, err := at.PruneArrivals(snap, tx, 0, n-1, []uint64{0, 0, ArrivalChunk + 1})
+		next, err := at.PruneArrivals(snap, tx, 0, n-1, func(a ArrivalRef) bool { return a.Log == 2 && a.ID.Seq <= ArrivalChunk+1 })
 		if next != -1 {
 			t.Errorf("pruning goes on at %d, want the end", next)
 		}

@@ -145,6 +145,31 @@ func (t Table) EachRecord(r store.Reader, log uint32, f func(key, value []byte) 
 	return it.Err()
 }
 
+// EachID calls f for the records of a log from a position on, by their keys, with the hash of
+// the record before, until it returns an error.
+func (t Table) EachID(r store.Reader, log *Log, from uint64, f func(id clock.RecordID, prev clock.Hash) error) error {
+	it := r.Iterate(store.Range{Lower: t.seqKey(log.Num, from), Upper: store.PrefixEnd(binary.BigEndian.AppendUint32(t.key(keyRecord), log.Num))})
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		s, err := format.DecodeStored(v)
+		if err != nil {
+			return err
+		}
+		h, err := format.DecodeHeader(s.Header)
+		if err != nil {
+			return fmt.Errorf("stored record: %w", err)
+		}
+		if err := f(clock.RecordID{Log: log.ID, Seq: h.Seq, Hash: format.RecordHash(t.thread, s.Header)}, h.Prev); err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}
+
 // OneAt reports whether exactly one record of a log has a position.
 func (t Table) OneAt(r store.Reader, log uint32, seq uint64) bool {
 	it := r.Iterate(store.Range{Lower: t.seqKey(log, seq), Upper: t.seqKey(log, seq+1), KeysOnly: true})
@@ -159,33 +184,35 @@ func (t Table) OneAt(r store.Reader, log uint32, seq uint64) bool {
 // pruneSome is how many rows one transaction deletes, unless it is full before.
 const pruneSome = 4096
 
-// PruneRecords deletes some of the records of a log up to seq, with their refusals: as
-// many as one transaction takes. It returns how many and their size.
-func (t Table) PruneRecords(r store.Reader, tx store.Tx, log uint32, seq uint64) (n, size int64, err error) {
+// PruneRecords deletes some of the records of a log up to seq that are gone, with their
+// refusals: as many as one transaction takes. It returns how many.
+func (t Table) PruneRecords(r store.Reader, tx store.Tx, log uint32, seq uint64, gone func(seq uint64, hash clock.Hash) bool) (n int64, err error) {
 	it := r.Iterate(store.Range{Lower: t.seqKey(log, 0), Upper: t.seqKey(log, seq+1)})
 	defer it.Close()
 	for ; it.Valid() && n < pruneSome; it.Next() {
 		v, err := it.Value()
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		s, err := format.DecodeStored(v)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
+		}
+		if !gone(SeqOf(it.Key()), format.RecordHash(t.thread, s.Header)) {
+			continue
 		}
 		k := slices.Clone(it.Key())
 		if err := tx.Delete(k); errors.Is(err, store.ErrTooBig) {
 			break
 		} else if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if err := tx.Delete(t.refusedKey(k)); err != nil && !errors.Is(err, store.ErrTooBig) {
-			return 0, 0, err
+			return 0, err
 		}
 		n++
-		size += int64(s.Size())
 	}
-	return n, size, it.Err()
+	return n, it.Err()
 }
 
 // Header returns the header of a record that is stored, which is the zero one beside an error.

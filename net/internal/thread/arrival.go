@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -21,7 +22,7 @@ type Arrival struct {
 // An arrivalRef says which record has an arrival number.
 type arrivalRef struct {
 	logstore.ArrivalRef
-	branch *branch // nil where it does not matter
+	branch *held.Branch // nil where it does not matter
 	signed bool
 
 	snapshot bool // the log is a snapshot log
@@ -120,7 +121,7 @@ func (s *sealedArrivals) add(a logstore.ArrivalRef) error {
 	t.mu.Lock()
 	l := t.byNum[a.Log]
 	a.ID.Log = l.ID
-	cut := a.ID.Seq <= t.cuts.floor(l.ID).Seq
+	cut := a.ID.Seq <= l.Floor.Top()
 	t.mu.Unlock()
 	r, err := t.rows.Record(s.snap, a.Log, a.ID)
 	if cut && errors.Is(err, ErrNotFound) {

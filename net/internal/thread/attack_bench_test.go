@@ -23,7 +23,7 @@ func forkedControlMemory(t testing.TB) {
 	for _, n := range []int{1000, 2000, 4000} {
 		c := newClub(t, 1)
 		o, x := c.threads[0], c.threads[1]
-		join := x.ownControl.branches[0].Tip
+		join := x.ownControl.Branches[0].Tip
 		f := &forger{th: x, device: x.env.device, desc: x.ownControl.Desc}
 		base, size := x.graph.Time(join.Hash), 0
 		at := func(p *format.Control, i int) format.Run {
@@ -63,7 +63,7 @@ func refold(t testing.TB) {
 	for _, n := range []int{500, 1000, 2000, 4000} {
 		c := newClub(t, 1)
 		o, x := c.threads[0], c.threads[1]
-		join := x.ownControl.branches[0].Tip
+		join := x.ownControl.Branches[0].Tip
 		f := &forger{th: x, device: x.env.device, desc: x.ownControl.Desc, seq: join.Seq, prev: join.Hash, time: x.graph.Time(join.Hash)}
 		var records []format.Record
 		for range n {
@@ -138,7 +138,7 @@ func rotationsInMemory(t testing.TB) {
 		_, err := x.appendControl(t.Context(), &format.Control{Op: format.OpRotate, Epoch: &format.Epoch{Devices: make([]format.DeviceSeal, 3000), Previous: make([]byte, 60<<10)}})
 		must(t, err)
 	}
-	r, err := x.ReadRun(x.ownControl.top(), 1, 100<<20)
+	r, err := x.ReadRun(x.ownControl.Top(), 1, 100<<20)
 	must(t, err)
 	size = len(format.EncodeRun(r))
 	mustPull(t, o, x)

@@ -91,7 +91,7 @@ func TestAttackSixteenHeads(t *testing.T) {
 		fromStranger(t, to, tx)
 	}
 	var ta *Thread
-	for ta == nil || slices.Contains(ta.graph.Named(), ta.ownControl.branches[0].Tip.Hash) {
+	for ta == nil || slices.Contains(ta.graph.Named(), ta.ownControl.Branches[0].Tip.Hash) {
 		a = newMemoryNode(t)
 		ta = a.join(t, to, inv)
 	}

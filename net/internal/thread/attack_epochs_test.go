@@ -39,7 +39,7 @@ func TestAttackKeyBeforeItsRecord(t *testing.T) {
 					defer y.mu.Unlock()
 					snap := y.env.store.Snapshot()
 					defer snap.Release()
-					return y.rows.Walk(snap, &y.ownControl.Log, false, y.ownControl.branches[0].Tip, 0, func(id clock.RecordID, _ format.Stored) (bool, error) {
+					return y.rows.Walk(snap, &y.ownControl.Log, false, y.ownControl.Branches[0].Tip, 0, func(id clock.RecordID, _ format.Stored) (bool, error) {
 						tip = id
 						return false, nil
 					})
@@ -98,7 +98,7 @@ func TestAttackNineBranches(t *testing.T) {
 	o, x, b := c.threads[0], c.threads[1], c.threads[2]
 	must(t, o.SetRole(t.Context(), c.identity(1), format.RoleAdmin))
 	c.meet(t)
-	tip := x.ownControl.branches[0].Tip
+	tip := x.ownControl.Branches[0].Tip
 	at := x.graph.Time(x.graph.Named()[0])
 	for _, h := range x.graph.Named() {
 		at = max(at, x.graph.Time(h))

@@ -63,7 +63,7 @@ func TestAttackTransferBeyondSixteenHeads(t *testing.T) {
 func beyond(t *testing.T, c *club) int {
 	t.Helper()
 	for i := 1; i < len(c.threads); i++ {
-		join := c.threads[i].ownControl.branches[0].Tip.Hash
+		join := c.threads[i].ownControl.Branches[0].Tip.Hash
 		if r := c.threads[0].graph; r.Has(join) && !slices.Contains(r.Named(), join) {
 			return i
 		}

@@ -120,7 +120,7 @@ func benchmarkCatchUp(b *testing.B, count, size int) {
 		b.StopTimer()
 		m := newTestNode(b)
 		to := m.join(b, th, inv)
-		tip := th.ownData.branches[0].Tip
+		tip := th.ownData.Branches[0].Tip
 		b.StartTimer()
 		received = 0
 		for after := uint64(0); after < tip.Seq; {
@@ -244,7 +244,7 @@ func BenchmarkRotation300(b *testing.B) {
 	b.StopTimer()
 	snap := to.env.store.Snapshot()
 	defer snap.Release()
-	s, err := to.rows.Record(snap, to.ownControl.Num, to.ownControl.top())
+	s, err := to.rows.Record(snap, to.ownControl.Num, to.ownControl.Top())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -303,11 +303,11 @@ func BenchmarkMembershipCheck(b *testing.B) {
 	l := o.logs[c.threads[1].ownData.ID]
 	snap := o.env.store.Snapshot()
 	defer snap.Release()
-	s, err := o.rows.Record(snap, l.Num, l.branches[0].Tip)
+	s, err := o.rows.Record(snap, l.Num, l.Branches[0].Tip)
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := o.reopen(l, l.branches[0].Tip, s)
+	r, err := o.reopen(l, l.Branches[0].Tip, s)
 	if err != nil {
 		b.Fatal(err)
 	}

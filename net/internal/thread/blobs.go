@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -143,7 +144,7 @@ func (n *namesIn) Records(ctx context.Context, r store.Reader, named func(format
 	return nil
 }
 
-func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, k *format.Keys, named func(format.BlobID, bool) error) error {
+func (n *namesIn) log(ctx context.Context, r store.Reader, l *held.Log, k *format.Keys, named func(format.BlobID, bool) error) error {
 	t := n.t
 	return t.rows.EachRecord(r, l.Num, func(key, v []byte) error {
 		if err := ctx.Err(); err != nil {

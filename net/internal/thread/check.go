@@ -36,8 +36,11 @@ func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report f
 	t.mu.Lock()
 	logs := make([]logstore.Held, len(t.byNum))
 	for i, l := range t.byNum {
-		logs[i] = logstore.Held{Log: l.Log, Floor: t.cuts.floor(l.ID).Seq}
-		for _, b := range l.branches {
+		logs[i] = logstore.Held{Log: l.Log, Floor: l.Floor.Top()}
+		if len(l.Branches) == 1 && !l.Branches[0].Void && len(l.Floor) > 0 {
+			logs[i].Floor = l.Branches[0].From.Seq
+		}
+		for _, b := range l.Branches {
 			logs[i].Branches = append(logs[i].Branches, b.Num)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -51,31 +52,40 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 	if t.flushedTo != n {
 		return nil, fault.Of(ErrCheckpoint, "history is not cut: arrival %d is not the last that is folded", n)
 	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
 	c := &Coverage{}
 	data := false
 	for _, l := range t.byNum {
-		if l.Desc.Kind == format.KindControl || t.limitOf(l).all() || len(l.branches) == 0 {
+		if l.Desc.Kind == format.KindControl || t.limitOf(l).all() || len(l.Branches) == 0 {
 			continue
 		}
-		if l.forked() {
-			return nil, fault.Of(ErrCheckpoint, "history is not cut: log %s is forked", l.ID.Short())
-		}
-		b := l.branches[0]
-		if b.flushed != b.sent {
+		if slices.ContainsFunc(l.Branches, func(b *held.Branch) bool { return b.Counts(b.Flushed.Seq) && b.Flushed != b.Sent }) {
 			return nil, fault.Of(ErrCheckpoint, "history is not cut: the last records of log %s are not signed yet", l.ID.Short())
 		}
-		if b.flushed.Seq > t.cuts.floor(l.ID).Seq {
-			c.heads = append(c.heads, b.flushed)
-			data = data || l.Desc.Kind == format.KindData
+		heads, err := l.Heads(t.rows, snap)
+		if err != nil {
+			return nil, err
 		}
+		c.heads = append(c.heads, heads...)
+		data = data || len(heads) > 0 && l.Desc.Kind == format.KindData
 	}
 	if !data {
 		return nil, nil
 	}
 	if len(c.heads) > format.MaxCovered {
-		return nil, fault.Of(ErrCheckpoint, "history is not cut: %d logs changed, at most %d can", len(c.heads), format.MaxCovered)
+		return nil, fault.Of(ErrCheckpoint, "history is not cut: %d branches of logs changed, at most %d can", len(c.heads), format.MaxCovered)
 	}
 	slices.SortFunc(c.heads, format.CompareIDs)
+	named := map[clock.LogID][]clock.RecordID{}
+	for _, h := range c.heads {
+		named[h.Log] = append(named[h.Log], h)
+	}
+	for _, old := range t.graph.State().Checkpoints { // one that is not in force may cover more
+		if err := (&format.Checkpoint{Heads: c.heads}).After(old.Checkpoint, named); err != nil {
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: the snapshot of an earlier checkpoint is not here yet")
+		}
+	}
 	return c, nil
 }
 
@@ -90,7 +100,7 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 	if err != nil {
 		return err
 	}
-	w := &snapshotLog{t: t, at: announced.Hash, keys: k, log: &threadLog{Log: logstore.Log{ID: d.LogID(t.id), Desc: d, Raw: d.Encode()}}}
+	w := &snapshotLog{t: t, at: announced.Hash, keys: k, log: &held.Log{Log: logstore.Log{ID: d.LogID(t.id), Desc: d, Raw: d.Encode()}}}
 	state, err := snapshot(func(p []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err

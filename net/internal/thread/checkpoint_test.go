@@ -228,7 +228,7 @@ func TestHostileCheckpoints(t *testing.T) {
 	if err := tb.MayCheckpoint(); !errors.Is(err, ErrCheckpoint) {
 		t.Fatalf("a member that did not make the thread: %v", err)
 	}
-	head := func(th *Thread) clock.RecordID { return th.ownData.branches[0].Tip }
+	head := func(th *Thread) clock.RecordID { return th.ownData.Branches[0].Tip }
 	announce := func(th *Thread, n *testNode) clock.RecordID {
 		d := format.NewDescriptor(n.env.self(), format.KindSnapshot, th.ownControl.ID)
 		if _, err := th.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: d.Encode()}); err != nil {
@@ -247,7 +247,7 @@ func TestHostileCheckpoints(t *testing.T) {
 	try("by a member, without effect", tb, &format.Checkpoint{Heads: first.Heads, Snapshot: announce(tb, b)}, nil)
 	try("with a log that is not announced", to, &format.Checkpoint{Heads: first.Heads, Snapshot: clock.RecordID{Log: clock.LogID{5}, Seq: 1}}, ErrNotMember)
 	try("with a data log", to, &format.Checkpoint{Heads: []clock.RecordID{{Log: clock.LogID{5}, Seq: 1}}, Snapshot: head(to)}, ErrNotMember)
-	try("of a control log", to, &format.Checkpoint{Heads: []clock.RecordID{to.ownControl.branches[0].Tip}, Snapshot: first.Snapshot}, format.ErrMalformed)
+	try("of a control log", to, &format.Checkpoint{Heads: []clock.RecordID{to.ownControl.Branches[0].Tip}, Snapshot: first.Snapshot}, format.ErrMalformed)
 	try("first", to, first, nil)
 	try("with the same snapshot", to, &format.Checkpoint{Heads: []clock.RecordID{{Log: clock.LogID{5}, Seq: 1}}, Snapshot: first.Snapshot}, format.ErrMalformed)
 	back := head(to)

@@ -9,12 +9,13 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // An openedLog is a data log that was announced, before the commit.
 type openedLog struct {
-	log    *threadLog
+	log    *held.Log
 	hash   clock.Hash // of the record that announces it
 	time   clock.Time
 	record *controlWrite
@@ -22,10 +23,10 @@ type openedLog struct {
 
 // A controlWrite is a record of the own control log, before the commit.
 type controlWrite struct {
-	log     *threadLog
+	log     *held.Log
 	next    logstore.Branch
 	record  *control.Record
-	newData *threadLog   // that it announces
+	newData *held.Log    // that it announces
 	keys    *format.Keys // of the device from then on, if the record begins an epoch
 }
 
@@ -54,7 +55,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		w.log = t.presentControl()
 	}
 	fresh := 0
-	if w.log == nil || p.Op == format.OpRecover { // an owner begins a log of its own
+	if w.log == nil || p.Op == format.OpRecover || p.Op == format.OpStart { // these begin a log of their own
 		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl, clock.LogID{}), 0)
 		fresh = 1
 	}
@@ -74,7 +75,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		h.Control = t.graph.NamedWith(p)
 	}
 	after := t.genesis.Time
-	for _, b := range w.log.branches {
+	for _, b := range w.log.Branches {
 		if b.Tip.Seq >= h.Seq {
 			w.next, h.Seq, h.Prev = b.Branch, b.Tip.Seq+1, b.Tip.Hash
 			after = max(after, b.Time)
@@ -158,7 +159,7 @@ func (t *Thread) controlTime(h *format.Header, after, before clock.Time) error {
 
 // presentControl returns the control log that this device goes on in: one that may do
 // nothing any more gives way to one that may.
-func (t *Thread) presentControl() *threadLog {
+func (t *Thread) presentControl() *held.Log {
 	if t.ownControl != nil && t.graph.State().Live(t.ownControl.ID) {
 		return t.ownControl
 	}
@@ -172,7 +173,7 @@ func (t *Thread) presentControl() *threadLog {
 }
 
 // putControl writes a control record and the logs that are new with it.
-func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, data *threadLog) error {
+func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, data *held.Log) error {
 	errs := []error{
 		t.rows.PutRecord(tx, w.log.Num, rec.id, rec.value),
 		t.rows.PutBranch(tx, w.log.Num, &w.next),

@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 	"github.com/weftdb/weft/net/internal/verify"
 )
@@ -38,7 +39,7 @@ type sealedRecord struct {
 
 // An appending is what one Append changes once its transaction has committed.
 type appending struct {
-	log     *threadLog
+	log     *held.Log
 	next    logstore.Branch // what the branch becomes
 	refs    []arrivalRef
 	control *openedLog // set if a new log had to be opened
@@ -158,8 +159,8 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	}
 	h.Log = a.log.ID
 	last := since
-	if len(a.log.branches) > 0 {
-		b := slices.MaxFunc(a.log.branches, func(a, b *branch) int { return int(int64(a.Tip.Seq) - int64(b.Tip.Seq)) })
+	if len(a.log.Branches) > 0 {
+		b := slices.MaxFunc(a.log.Branches, func(a, b *held.Branch) int { return int(int64(a.Tip.Seq) - int64(b.Tip.Seq)) })
 		a.next, last = b.Branch, max(last, b.Time)
 		h.Seq, h.Prev = b.Tip.Seq+1, b.Tip.Hash
 	}
@@ -202,7 +203,7 @@ func (t *Thread) ownUsable() bool {
 	if !ok || !t.graph.State().Live(control) || !t.ownCovered() {
 		return false
 	}
-	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Until(b.Time) > clock.Slack })
+	return !slices.ContainsFunc(t.ownData.Branches, func(b *held.Branch) bool { return t.env.clock.Until(b.Time) > clock.Slack })
 }
 
 // controlHeads returns the heads of the control graph that are before a time: the
@@ -248,7 +249,9 @@ func (t *Thread) install(a *appending) {
 	}
 	b := t.installBranch(a.log, &a.next)
 	for _, ref := range a.refs {
-		ref.branch = b
+		if ref.branch = b; a.log.Add(b, ref.ID) {
+			t.limited++
+		}
 		t.arrivals = ref.N
 		t.arrived(ref)
 	}

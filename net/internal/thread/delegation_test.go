@@ -44,7 +44,7 @@ func TestHubWritesForAnIdentity(t *testing.T) {
 	wantCounted(t, bob, "of the hub")
 	c.write(t, 0, "more")
 	c.meet(t)
-	if w, ok := bob.Writer(hub.ownData.branches[0].Tip); !ok || w != id.Public() {
+	if w, ok := bob.Writer(hub.ownData.Branches[0].Tip); !ok || w != id.Public() {
 		t.Errorf("the hub writes as %s, %v", w, ok)
 	}
 	h, _ := bob.Member(c.device(0))
@@ -68,7 +68,7 @@ func TestHubWritesForAnIdentity(t *testing.T) {
 		}
 	}
 	c.write(t, 0, "a definition")
-	if role, _, err := hub.RightOf(hub.ownData.branches[0].Tip); role != 0 || err != nil {
+	if role, _, err := hub.RightOf(hub.ownData.Branches[0].Tip); role != 0 || err != nil {
 		t.Errorf("the hub defines as %s, %v", role, err)
 	}
 	must(t, laptop.MayCheckpoint())

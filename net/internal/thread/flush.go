@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -36,16 +37,16 @@ func (t *Thread) arrived(a arrivalRef) {
 		return // Flushed will read them from the store
 	}
 	t.pending = append(t.pending, a)
-	a.branch.pending++
+	a.branch.Pending++
 }
 
 // skip moves the marks of a branch over records that have no arrival number, if
 // nothing before them is unflushed.
-func (t *Thread) skip(b *branch) {
-	if t.flushedTo >= 0 && b.pending == 0 {
-		b.flushed = b.Done
+func (t *Thread) skip(b *held.Branch) {
+	if t.flushedTo >= 0 && b.Pending == 0 {
+		b.Flushed = b.Done
 		if b.Signed.Seq <= b.Done.Seq {
-			b.sent = b.Signed
+			b.Sent = b.Signed
 		}
 	}
 }
@@ -76,12 +77,12 @@ func (t *Thread) Flushed(n int64) {
 	for done < len(t.pending) && t.pending[done].N <= n {
 		a := &t.pending[done]
 		b := a.branch
-		b.pending--
-		b.flushed = a.ID
+		b.Pending--
+		b.Flushed = a.ID
 		if a.signed {
-			b.sent = a.ID
+			b.Sent = a.ID
 		}
-		if b.pending == 0 && b.Done != a.ID {
+		if b.Pending == 0 && b.Done != a.ID {
 			t.skip(b)
 		}
 		done++
@@ -101,13 +102,13 @@ func (t *Thread) loadPending(n int64) error {
 	defer snap.Release()
 	t.flushedTo = n
 	t.pending = nil
-	at := map[*branch]clock.RecordID{}
+	at := map[*held.Branch]clock.RecordID{}
 	err := t.rows.EachArrival(snap, n, func(ref logstore.ArrivalRef) (bool, error) {
 		a := arrivalRef{ArrivalRef: ref}
 		l := t.byNum[a.Log]
 		a.ID.Log = l.ID
 		s, err := t.rows.Record(snap, a.Log, a.ID)
-		if errors.Is(err, ErrNotFound) && a.ID.Seq <= t.cuts.floor(l.ID).Seq {
+		if errors.Is(err, ErrNotFound) && a.ID.Seq <= l.Floor.Top() {
 			return true, nil
 		}
 		if err != nil {
@@ -118,7 +119,7 @@ func (t *Thread) loadPending(n int64) error {
 			return false, err
 		}
 		a.signed = s.Signed
-		if a.branch, err = t.branchOf(snap, l, a.ID); err != nil {
+		if a.branch, err = l.BranchOf(t.rows, snap, a.ID); err != nil {
 			return false, err
 		}
 		if _, ok := at[a.branch]; !ok { // the first that is not flushed: the mark is before it
@@ -127,7 +128,7 @@ func (t *Thread) loadPending(n int64) error {
 				at[a.branch] = clock.RecordID{Log: l.ID, Seq: a.ID.Seq - 1, Hash: h.Prev}
 			}
 		}
-		a.branch.pending++
+		a.branch.Pending++
 		t.pending = append(t.pending, a)
 		return true, nil
 	})
@@ -143,9 +144,9 @@ func (t *Thread) loadPending(n int64) error {
 
 // markData sets the marks of data branches to the positions in at, before which all
 // is flushed; a branch without one is flushed as far as it is judged.
-func (t *Thread) markData(r store.Reader, at map[*branch]clock.RecordID) (err error) {
+func (t *Thread) markData(r store.Reader, at map[*held.Branch]clock.RecordID) (err error) {
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if l.Desc.Kind == format.KindControl {
 				continue
 			}
@@ -153,10 +154,10 @@ func (t *Thread) markData(r store.Reader, at map[*branch]clock.RecordID) (err er
 			if !pending {
 				flushed = b.Done
 			}
-			if b.flushed = flushed; b.flushed.Seq <= b.Base.Seq && b.Num > 0 {
-				b.flushed = clock.RecordID{}
+			if b.Flushed = flushed; b.Flushed.Seq <= b.Base.Seq && b.Num > 0 {
+				b.Flushed = clock.RecordID{}
 			}
-			if b.sent, err = t.rows.SignedBefore(r, l.Num, &b.Branch, flushed); err != nil {
+			if b.Sent, err = t.rows.SignedBefore(r, l.Num, &b.Branch, flushed); err != nil {
 				return err
 			}
 		}
@@ -219,13 +220,13 @@ func (t *Thread) pause(d time.Duration) {
 // syncNow makes what is committed durable and moves the marks.
 func (t *Thread) syncNow() error {
 	type mark struct {
-		b         *branch
+		b         *held.Branch
 		tip, head clock.RecordID
 	}
 	var marks []mark
 	t.mu.Lock()
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if l.Desc.Kind == format.KindControl || t.relay {
 				marks = append(marks, mark{b, b.Tip, b.Signed})
 			}
@@ -238,11 +239,11 @@ func (t *Thread) syncNow() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range marks {
-		if m.tip.Seq > m.b.flushed.Seq {
-			m.b.flushed = m.tip
+		if m.tip.Seq > m.b.Flushed.Seq {
+			m.b.Flushed = m.tip
 		}
-		if m.head.Seq > m.b.sent.Seq {
-			m.b.sent = m.head
+		if m.head.Seq > m.b.Sent.Seq {
+			m.b.Sent = m.head
 		}
 	}
 	t.grew.Ring()

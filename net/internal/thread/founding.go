@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -82,7 +83,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	id := format.ThreadIDOf(signed)
 	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
-		logs:  map[clock.LogID]*threadLog{},
+		logs:  map[clock.LogID]*held.Log{},
 		graph: control.New(id, g), wanted: map[clock.Hash]bool{}, limits: map[clock.LogID]*limit{}, flushedTo: -1, ended: make(chan struct{}),
 	}, nil
 }
@@ -134,8 +135,8 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 }
 
 // putOwn remembers which logs are this device's.
-func (t *Thread) putOwn(tx store.Tx, control, data *threadLog) error {
-	num := func(l *threadLog) uint32 {
+func (t *Thread) putOwn(tx store.Tx, control, data *held.Log) error {
+	num := func(l *held.Log) uint32 {
 		if l == nil {
 			return logstore.NoLog
 		}

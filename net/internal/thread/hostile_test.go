@@ -31,7 +31,7 @@ type forger struct {
 
 // forgerOf continues the log of a member.
 func forgerOf(th *Thread) *forger {
-	b := th.ownData.branches[0]
+	b := th.ownData.Branches[0]
 	return &forger{th: th, device: th.env.device, desc: th.ownData.Desc, seq: b.Tip.Seq, prev: b.Tip.Hash, time: b.Time}
 }
 
@@ -277,7 +277,7 @@ func (f *forger) altered(t testing.TB, k format.SecretKey, change func([]byte) [
 func TestReplayedRunsAreSkipped(t *testing.T) {
 	to, from, _, fromNode := twoMembers(t)
 	fromNode.write(t, from, "one", "two")
-	r, err := from.ReadRun(from.ownData.branches[0].Tip, 0, 1<<20)
+	r, err := from.ReadRun(from.ownData.Branches[0].Tip, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestWaitingIsListedAndEnds(t *testing.T) {
 	}
 	fromNode.write(t, from, "new log")
 	f := forgerOf(from)
-	tip := from.ownData.branches[0].Tip
+	tip := from.ownData.Branches[0].Tip
 	r, err := from.ReadRun(tip, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -351,7 +351,7 @@ func TestClockAheadWaits(t *testing.T) {
 func TestOnlyWhatEverybodyCanSeeIsAFault(t *testing.T) {
 	to, from, _, _ := twoMembers(t)
 	f := forgerOf(from)
-	b := from.ownControl.branches[0]
+	b := from.ownControl.Branches[0]
 	f.desc, f.seq, f.prev, f.time = from.ownControl.Desc, b.Tip.Seq, b.Tip.Hash, b.Time
 	payload := string((&format.Control{Op: format.OpOpen, Name: "twice"}).Encode())
 	_, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Service, payload, nil)))

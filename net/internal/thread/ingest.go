@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 	"github.com/weftdb/weft/net/internal/verify"
 )
@@ -87,7 +88,7 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 	if t.closed {
 		return Ingested{}, nil, ErrClosed
 	}
-	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
+	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*held.Branch]*held.Log{}}
 	defer func() { w.tx.Discard() }()
 	rej, err := w.hold(v)
 	if err == nil && (w.res.Control || t.wantedMore) {
@@ -112,7 +113,7 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 type ingestTx struct {
 	t        *Thread
 	tx       store.Tx
-	dirty    map[*branch]*threadLog
+	dirty    map[*held.Branch]*held.Log
 	refs     []logstore.ArrivalRef
 	res      Ingested
 	unsynced bool // something is committed that Flushed will not speak of
@@ -170,11 +171,7 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	if rej, parked := w.admit(v, l); rej != nil || parked {
 		return rej, nil
 	}
-	i := 0
-	floor := t.cuts.floor(v.Log).Seq
-	for i < len(v.Records) && (v.Records[i].ID.Seq <= floor || l != nil && t.held(w.tx, l, v.Records[i].ID)) {
-		i++
-	}
+	i := w.passed(l, v)
 	w.res.Held += i
 	if i == len(v.Records) {
 		return nil, nil
@@ -193,9 +190,10 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 			return nil, fmt.Errorf("log: %w", err)
 		}
 	}
-	if len(l.branches) == 0 || !slices.Contains(l.branches, b) {
-		b.Num = uint32(len(l.branches))
-		l.branches = append(l.branches, b)
+	if !slices.Contains(l.Branches, b) {
+		b.Num = l.Next()
+		l.Branches = append(l.Branches, b)
+		l.Floor = t.cuts.floors[l.ID]
 	}
 	if l == t.ownData {
 		// Records of our own that we do not know: somebody restored an older state.
@@ -207,9 +205,35 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	return w.extend(v, l, b, v.Records[i:])
 }
 
+// passed returns how many records at the beginning of a run are held, or lie below the floor
+// of their log: before a head, or where nothing that is held leads to.
+func (w *ingestTx) passed(l *held.Log, v *verifiedRun) (n int) {
+	t, f := w.t, w.t.cuts.floors[v.Log]
+	for i := range v.Records {
+		if id := v.Records[i].ID; id.Seq <= f.Lowest() || f.Has(id) {
+			n = i + 1
+		}
+	}
+	isHeld := func(id clock.RecordID) bool { return l != nil && t.held(w.tx, l, id) }
+	for n < len(v.Records) && isHeld(v.Records[n].ID) {
+		n++
+	}
+	if n == len(v.Records) || v.Records[n].ID.Seq > f.Top() {
+		return n
+	}
+	r := &v.Records[n]
+	prev := clock.RecordID{Log: r.ID.Log, Seq: r.ID.Seq - 1, Hash: r.Header.Prev}
+	if !f.Has(prev) && !(isHeld(prev) && l.Above(prev)) {
+		for n < len(v.Records) && v.Records[n].ID.Seq <= f.Top() {
+			n++
+		}
+	}
+	return n
+}
+
 // admit decides whether records of the log may be kept. It parks what may become
 // admissible when more control records are known.
-func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked bool) {
+func (w *ingestTx) admit(v *verifiedRun, l *held.Log) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.Records[0]
 	if v.Desc.Kind != format.KindControl {
 		return w.admitData(v)
@@ -277,17 +301,24 @@ func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
 }
 
 // follow returns the branch that a record goes on, a new one if it forks the log.
-func (w *ingestTx) follow(l *threadLog, r *verify.Record) (*branch, *Rejection, error) {
+func (w *ingestTx) follow(l *held.Log, r *verify.Record) (*held.Branch, *Rejection, error) {
 	if r.ID.Seq == 1 {
-		return &branch{}, nil, nil
+		return &held.Branch{}, nil, nil
 	}
 	prev := clock.RecordID{Log: r.ID.Log, Seq: r.ID.Seq - 1, Hash: r.Header.Prev}
+	f := w.t.cuts.floors[prev.Log]
 	if b := w.afterCut(l, prev); b != nil {
 		return b, nil, nil
 	}
+	beside := func() (*held.Branch, *Rejection, error) {
+		return nil, verify.Refuse(fault.Void, r.ID, "a checkpoint cuts the log, and this is not after one of its heads", nil), nil
+	}
 	if l != nil {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if b.Tip == prev {
+				if !l.Above(prev) {
+					return beside()
+				}
 				if r.Header.Time <= b.Time {
 					return nil, verify.Reject(r.ID, ErrClock), nil
 				}
@@ -303,17 +334,40 @@ func (w *ingestTx) follow(l *threadLog, r *verify.Record) (*branch, *Rejection, 
 			if r.Header.Time <= h.Time {
 				return nil, verify.Reject(r.ID, ErrClock), nil
 			}
-			return &branch{Branch: logstore.Branch{Base: prev, Done: prev, Time: h.Time}}, nil, nil
+			b := &held.Branch{Branch: logstore.Branch{Base: prev, Done: prev, Time: h.Time}}
+			if !l.Above(prev) {
+				return beside()
+			}
+			b.From, err = w.from(l, prev)
+			return b, nil, err
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return nil, nil, err
 		}
 	}
+	if len(f) == 1 && prev.Seq == f.Top() {
+		return beside()
+	}
 	return nil, verify.Refuse(fault.Gap, r.ID, "the records before it are not held", nil), nil
 }
 
+// from returns after which record what leads to one that is held counts, for a new branch.
+func (w *ingestTx) from(l *held.Log, id clock.RecordID) (clock.RecordID, error) {
+	if len(l.Floor) > 0 {
+		return l.HeadOf(w.t.rows, w.tx, id)
+	}
+	if !slices.ContainsFunc(l.Branches, func(b *held.Branch) bool { return b.From.Seq > 0 }) {
+		return clock.RecordID{}, nil
+	}
+	b, err := l.BranchOf(w.t.rows, w.tx, id)
+	if err != nil {
+		return clock.RecordID{}, err
+	}
+	return b.From, nil
+}
+
 // extend stores records at the end of a branch and judges them as far as it can.
-func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []verify.Record) (*Rejection, error) {
+func (w *ingestTx) extend(v *verifiedRun, l *held.Log, b *held.Branch, records []verify.Record) (*Rejection, error) {
 	t := w.t
 	for i := range records {
 		r := &records[i]
@@ -343,6 +397,9 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 		b.Records++
 		b.Bytes += int64(r.Raw.Size())
 		w.dirty[b] = l
+		if l.Add(b, r.ID) {
+			t.limited++
+		}
 		w.res.Stored++
 		if ready {
 			if _, err := w.judge(l, b, r, s.Signed); err != nil {

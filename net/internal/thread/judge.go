@@ -9,13 +9,14 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // judge folds, numbers or refuses the record after the last judged one of a
 // branch. It returns false if the record has to wait.
-func (w *ingestTx) judge(l *threadLog, b *branch, r *verify.Record, signed bool) (bool, error) {
+func (w *ingestTx) judge(l *held.Log, b *held.Branch, r *verify.Record, signed bool) (bool, error) {
 	t := w.t
 	if l.Desc.Kind == format.KindControl {
 		if t.judgeControl(r.Control) != "" || t.graph.Check(r.Control) != nil {
@@ -65,7 +66,7 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verify.Record, signed bool)
 }
 
 // openNow opens a data record that was verified before its key was known.
-func (t *Thread) openNow(l *threadLog, r *verify.Record) {
+func (t *Thread) openNow(l *held.Log, r *verify.Record) {
 	if _, ok := t.keys.Read(r.Header.Epochs); ok && !r.Opened && !t.relay {
 		r.Opened = true
 		r.Entry, r.Err = t.opener(&t.keys).Entry(r.ID, r.Raw)
@@ -136,8 +137,8 @@ func (w *ingestTx) settle() error {
 		t.wantedMore = false
 		for i := 0; i < len(t.byNum); i++ { // judging adds to neither list
 			l := t.byNum[i]
-			for j := 0; j < len(l.branches); j++ {
-				if b := l.branches[j]; b.Done != b.Tip {
+			for j := 0; j < len(l.Branches); j++ {
+				if b := l.Branches[j]; b.Done != b.Tip {
 					if err := w.settleBranch(l, b); err != nil {
 						return err
 					}
@@ -161,14 +162,14 @@ func (w *ingestTx) settle() error {
 
 // settleBranch judges what waits on a branch, in order, until a record has to wait. It
 // reads the store, so what this transaction wrote is committed first.
-func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
+func (w *ingestTx) settleBranch(l *held.Log, b *held.Branch) error {
 	if err := w.next(); err != nil {
 		return err
 	}
 	t := w.t
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	return t.rows.Walk(snap, &l.Log, l.forked(), b.Tip, b.Done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+	return t.rows.Walk(snap, &l.Log, l.Forked(), b.Tip, b.Done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 		r, err := t.reopen(l, id, s)
 		if err != nil {
 			return false, err
@@ -181,7 +182,7 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 }
 
 // reopen opens a record that is stored, to judge it.
-func (t *Thread) reopen(l *threadLog, id clock.RecordID, s format.Stored) (*verify.Record, error) {
+func (t *Thread) reopen(l *held.Log, id clock.RecordID, s format.Stored) (*verify.Record, error) {
 	h, err := format.DecodeHeader(s.Header)
 	if err != nil {
 		return nil, fmt.Errorf("stored record: %w", err)
@@ -222,7 +223,7 @@ func (t *Thread) settleAll() error {
 	if t.closed {
 		return ErrClosed
 	}
-	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
+	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*held.Branch]*held.Log{}}
 	defer func() { w.tx.Discard() }()
 	t.wakeAt = 0
 	if err := w.settle(); err != nil {

@@ -1,14 +1,13 @@
 package thread
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/verify"
 )
 
@@ -43,7 +42,7 @@ var unlimited = &limit{top: control.Unlimited}
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
 // limitOf returns what does not count of a log that is held; mu is held.
-func (t *Thread) limitOf(l *threadLog) *limit {
+func (t *Thread) limitOf(l *held.Log) *limit {
 	if l.Desc.Kind == format.KindControl {
 		return unlimited
 	}
@@ -52,7 +51,7 @@ func (t *Thread) limitOf(l *threadLog) *limit {
 		return unlimited
 	}
 	was := t.limits[l.ID]
-	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
+	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.Tips())) {
 		return was
 	}
 	now := t.findLimit(l.ID, l)
@@ -61,16 +60,8 @@ func (t *Thread) limitOf(l *threadLog) *limit {
 	return now
 }
 
-// tips returns the ends of the branches.
-func (l *threadLog) tips() (ids []clock.RecordID) {
-	for _, b := range l.branches {
-		ids = append(ids, b.Tip)
-	}
-	return ids
-}
-
 // findLimit is limitOf of a log that is not plain, and may not be held, in which case l is nil.
-func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
+func (t *Thread) findLimit(log clock.LogID, l *held.Log) *limit {
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
@@ -87,30 +78,30 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 		return &limit{void: clock.VoidAll()}
 	}
 	n := &limit{top: control.Top(rights)}
-	if l == nil || len(l.branches) == 0 {
+	if l == nil || len(l.Branches) == 0 {
 		return n
 	}
-	n.refind, n.tips, n.rights, n.single = true, l.tips(), rights, l.forked() || t.graph.Split(log)
+	n.refind, n.tips, n.rights, n.single = true, l.Tips(), rights, l.Forked() || t.graph.Split(log)
 	if was := t.limits[log]; was != nil && was.same(n) {
 		n.void, n.by, n.ruling = was.void, was.by, was.ruling // most control records say nothing of it
 		return n
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	f := &limitFinder{t: t, l: l, r: snap}
+	f := &held.Seen{Log: l, Rows: t.rows, Reader: snap}
 	if n.single {
-		n.void, n.by = control.Uncovered(rights, f.paths())
+		n.void, n.by = control.Uncovered(rights, f.Paths())
 	} else {
-		n.void = control.UncoveredSpans(rights, f.upTo)
+		n.void = control.UncoveredSpans(rights, f.UpTo)
 	}
 	if len(rights) > 1 || rights[0].Stopped() {
-		n.ruling = f.ruling(rights, n.by)
+		n.ruling = control.Ruling(rights, n.by, f.Defining(rights))
 	}
-	if f.err != nil {
+	if f.Err != nil {
 		if n.single {
 			n.void = clock.VoidAll()
 		}
-		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
+		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.Err)
 	}
 	return n
 }
@@ -119,65 +110,6 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 func (l *limit) same(o *limit) bool {
 	return l.refind && l.single == o.single && slices.Equal(l.tips, o.tips) &&
 		slices.EqualFunc(l.rights, o.rights, func(a, b control.Right) bool { return a.Equal(&b) })
-}
-
-// A limitFinder reads which records of a log come before the heads that others have seen.
-type limitFinder struct {
-	t   *Thread
-	l   *threadLog
-	r   store.Reader
-	err error
-}
-
-// upTo returns the position of the last head that is held, of a log that is not forked:
-// what is before that precedes it.
-func (f *limitFinder) upTo(heads []clock.RecordID) (seq uint64) {
-	b := f.l.branches[0]
-	for _, h := range heads {
-		if h.Seq <= seq || h.Seq > b.Tip.Seq {
-			continue
-		}
-		if h.Seq <= f.l.start() || h == b.Tip || f.held(h) {
-			seq = h.Seq
-		}
-	}
-	return seq
-}
-
-func (f *limitFinder) held(id clock.RecordID) bool {
-	_, err := f.t.rows.Record(f.r, f.l.Num, id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		f.err = err
-	}
-	return err == nil
-}
-
-// defines reports whether a right covers what defines something at a position of a log that
-// is not forked.
-func (f *limitFinder) defines(r *control.Right, seq uint64) bool {
-	s := r.DefinesSpan(f.upTo)
-	return s.First <= seq && seq <= s.Last
-}
-
-// paths reads the records of each branch: of a log that its device forked, or whose control
-// log has two first records.
-func (f *limitFinder) paths() (paths [][]control.Written) {
-	for _, b := range f.l.branches {
-		var path []control.Written
-		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
-			h, err := format.DecodeHeader(s.Header)
-			if err == nil {
-				path = append(path, control.Written{ID: id, Control: h.Control})
-			}
-			return err == nil, err
-		})
-		if err != nil {
-			f.err = err
-			return nil
-		}
-		paths = append(paths, path)
-	}
-	return paths
 }
 
 // End returns the last record of a data log that can count, whatever else arrives, of position

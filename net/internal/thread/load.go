@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -91,8 +92,8 @@ func (t *Thread) loadState(r store.Reader) error {
 	t.refreshCuts()
 	for _, l := range t.byNum {
 		if l.Desc.Kind == format.KindControl || t.relay {
-			for _, b := range l.branches {
-				b.sent, b.flushed = b.Signed, b.Tip
+			for _, b := range l.Branches {
+				b.Sent, b.Flushed = b.Signed, b.Tip
 			}
 		}
 	}
@@ -115,9 +116,9 @@ func (t *Thread) reload() error {
 	}
 	for _, l := range next.byNum { // what was durable is, and no more is
 		was := t.logs[l.ID]
-		for i, b := range l.branches {
-			if b.sent, b.flushed = (clock.RecordID{}), (clock.RecordID{}); was != nil && i < len(was.branches) {
-				b.sent, b.flushed = was.branches[i].sent, was.branches[i].flushed
+		for i, b := range l.Branches {
+			if b.Sent, b.Flushed = (clock.RecordID{}), (clock.RecordID{}); was != nil && i < len(was.Branches) {
+				b.Sent, b.Flushed = was.Branches[i].Sent, was.Branches[i].Flushed
 			}
 		}
 	}
@@ -158,7 +159,7 @@ func (t *Thread) loadLogs(r store.Reader) error {
 	for i := range logs {
 		l := t.addLog(logs[i].Desc, logs[i].Raw)
 		for _, b := range branches[i] {
-			l.branches = append(l.branches, &branch{Branch: b})
+			l.Branches = append(l.Branches, &held.Branch{Branch: b, From: branches[i][0].Base}) // unless a checkpoint says otherwise
 		}
 	}
 	return nil
@@ -170,7 +171,7 @@ func (t *Thread) loadOwn(r store.Reader) error {
 	if err != nil {
 		return err
 	}
-	get := func(n uint32) *threadLog {
+	get := func(n uint32) *held.Log {
 		if int(n) < len(t.byNum) {
 			return t.byNum[n]
 		}
@@ -186,7 +187,7 @@ func (t *Thread) loadOwn(r store.Reader) error {
 func (t *Thread) loadControl(r store.Reader) error {
 	const batch = 1024
 	type sealed struct {
-		log *threadLog
+		log *held.Log
 		id  clock.RecordID
 		s   format.Stored
 	}
@@ -212,11 +213,11 @@ func (t *Thread) loadControl(r store.Reader) error {
 		if l.Desc.Kind != format.KindControl {
 			continue
 		}
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if b.Done.Seq <= b.Base.Seq {
 				continue
 			}
-			err := t.rows.Walk(r, &l.Log, l.forked(), b.Done, b.Base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+			err := t.rows.Walk(r, &l.Log, l.Forked(), b.Done, b.Base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 				s.Header, s.Body = slices.Clone(s.Header), slices.Clone(s.Body)
 				if waiting = append(waiting, sealed{l, id, s}); len(waiting) == batch {
 					return true, open()

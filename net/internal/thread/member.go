@@ -96,9 +96,9 @@ func (t *Thread) UntilEnd(device keys.PublicKey) (ends []clock.RecordID) {
 	defer snap.Release()
 	for _, id := range t.graph.UntilEnd(device) {
 		l := t.logs[id.Log]
-		for i := 0; l != nil && i < len(l.branches); i++ {
-			if sent := l.branches[i].sent; sent.Seq >= id.Seq {
-				at, ok, err := t.rows.SignedFrom(snap, &l.Log, l.forked(), sent, id)
+		for i := 0; l != nil && i < len(l.Branches); i++ {
+			if sent := l.Branches[i].Sent; sent.Seq >= id.Seq {
+				at, ok, err := t.rows.SignedFrom(snap, &l.Log, l.Forked(), sent, id)
 				if err != nil {
 					t.env.log.Error("reading the end of a membership", "thread", t.id.String(), "log", id.Log.Short(), "err", err)
 				} else if ok {

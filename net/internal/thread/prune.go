@@ -8,19 +8,23 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // Pruning is in several transactions, each of which may be the last before a crash.
 //
-// Invariant: a log says that it begins after its floor, in a commit of its own,
+// Invariant: a log says that it begins after its floor, in commits of their own,
 // before any record up to there is deleted, and nothing is looked for before a log's
 // beginning.
 //
 //	log a: 1 2 3 4 5, floor 3
-//	begins             base of the branch becomes 3; 1 2 3 are still there, and not read
-//	pruneSome          deletes 1 2 3 in transactions, counts with them; a restart goes on here
+//	begins             base of the branch becomes 3; 1 2 3 are still there, not read, not counted
+//	pruneSome          deletes 1 2 3 in transactions; a restart goes on here
 //	pruneArrivals      deletes the chunks of numbers that point only to what is gone
+//
+// Of a log that its device forked each branch begins after its head; one that ends at or below
+// the floor goes; of one beside the floor what is above it stays, and is void.
 //
 // The last arrival numbers stay, as new ones are counted from them.
 
@@ -29,34 +33,27 @@ import (
 func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 	t.pruning.Lock()
 	defer t.pruning.Unlock()
-	floors := t.Floors()
-	if len(floors) == 0 {
+	t.mu.Lock()
+	logs := slices.DeleteFunc(slices.Clone(t.ofData), func(l *held.Log) bool { return len(l.Floor) == 0 })
+	t.mu.Unlock()
+	if len(logs) == 0 {
 		return 0, nil
 	}
-	t.mu.Lock()
-	logs := slices.Clone(t.byNum)
-	t.mu.Unlock()
+	gone := make(map[uint32]*pruned, len(logs))
 	for _, l := range logs {
-		f, ok := floors[l.ID]
-		if !ok || l.Desc.Kind == format.KindControl {
-			continue
-		}
-		cut, err := t.begins(l, f)
+		p, err := t.begins(l)
 		if err != nil {
 			return records, err
 		}
-		for cut {
-			n, err := t.pruneSome(ctx, l, f.Seq)
-			records += n
-			if err != nil {
+		gone[l.Num] = p
+		for n := int64(1); n > 0; {
+			if n, err = t.pruneSome(ctx, l, p); err != nil {
 				return records, err
 			}
-			if n == 0 {
-				break
-			}
+			records += n
 		}
 	}
-	if err := t.pruneArrivals(ctx, floors); err != nil {
+	if err := t.pruneArrivals(ctx, gone); err != nil {
 		return records, err
 	}
 	return records, t.env.store.Sync()
@@ -70,90 +67,104 @@ func (t *Thread) pruneRelay() {
 	}
 }
 
-// begins makes the log begin after f, before its records up to there are deleted.
-// A forked log keeps them: its branches are found by walking back.
-func (t *Thread) begins(l *threadLog, f clock.RecordID) (bool, error) {
+// A pruned is what goes of a log: what is at or below the top of its floor, and not kept.
+type pruned struct {
+	top  uint64
+	kept map[clock.Single]bool
+}
+
+func (p *pruned) has(seq uint64, hash clock.Hash) bool {
+	return p != nil && seq <= p.top && !p.kept[clock.Single{Seq: seq, Hash: hash}]
+}
+
+// begins makes the branches of a log begin after its floor, before its records up to there are
+// deleted, and takes off those that end there.
+func (t *Thread) begins(l *held.Log) (*pruned, error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return false, ErrClosed
+		return nil, ErrClosed
 	}
-	if len(l.branches) != 1 {
-		return false, nil
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	tx := t.env.store.Begin()
+	defer func() { tx.Discard() }()
+	p := &pruned{top: l.Floor.Top(), kept: map[clock.Single]bool{}}
+	for _, r := range l.Kept {
+		p.kept[r] = true
 	}
-	b := l.branches[0]
-	if b.Base.Seq >= f.Seq {
-		return true, nil
+	changed, off, err := l.Begin(t.rows, snap)
+	if err != nil {
+		return nil, fmt.Errorf("prune: %w", err)
 	}
-	next := *b
-	next.Base = f
-	for _, at := range []*clock.RecordID{&next.Tip, &next.Signed, &next.Done, &next.sent, &next.flushed} {
-		if at.Seq < f.Seq {
-			*at = f
+	for _, change := range []func() error{
+		func() error { return t.putBranches(&tx, l, changed, t.rows.PutBranch) },
+		func() error { return t.putBranches(&tx, l, off, t.rows.DeleteBranch) },
+		func() error { return tx.Commit() },
+	} {
+		if err := change(); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
 		}
 	}
-	tx := t.env.store.Begin()
-	defer tx.Discard()
-	if err := t.rows.PutBranch(tx, l.Num, &next.Branch); err != nil {
-		return false, fmt.Errorf("prune: %w", err)
+	for i := range changed {
+		b := l.Branch(changed[i].Num)
+		for _, at := range []*clock.RecordID{&b.Sent, &b.Flushed} {
+			if at.Seq < changed[i].Base.Seq {
+				*at = changed[i].Base
+			}
+		}
+		b.Branch = changed[i]
 	}
-	if err := tx.Commit(); err != nil {
-		return false, fmt.Errorf("prune: %w", err)
-	}
-	*b = next
-	return true, nil
+	l.Branches = slices.DeleteFunc(slices.Clone(l.Branches), func(b *held.Branch) bool {
+		return slices.ContainsFunc(off, func(o logstore.Branch) bool { return o.Num == b.Num })
+	})
+	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && p.has(r.ID.Seq, r.ID.Hash) })
+	t.grew.Ring()
+	return p, nil
 }
 
-// pruneSome deletes some of the records of a log up to seq.
-func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int64, err error) {
-	if err := ctx.Err(); err != nil {
+// putBranches changes rows of branches, of which there may be more than one transaction takes.
+func (t *Thread) putBranches(tx *store.Tx, l *held.Log, branches []logstore.Branch, put func(store.Tx, uint32, *logstore.Branch) error) error {
+	for i := range branches {
+		err := put(*tx, l.Num, &branches[i])
+		if errors.Is(err, store.ErrTooBig) {
+			if err = (*tx).Commit(); err == nil {
+				*tx = t.env.store.Begin()
+				err = put(*tx, l.Num, &branches[i])
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneSome deletes some of what goes of a log. It counts with no branch any more.
+func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *pruned) (int64, error) {
+	if err := errors.Join(ctx.Err(), t.notClosed()); err != nil {
 		return 0, err
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	n, size, err := t.rows.PruneRecords(snap, tx, l.Num, seq)
-	if err != nil || n == 0 {
-		return 0, err
+	n, err := t.rows.PruneRecords(snap, tx, l.Num, p.top, p.has)
+	if err == nil && n > 0 {
+		err = tx.Commit()
 	}
-	return n, t.commitPrune(tx, l, seq, n, size)
-}
-
-// commitPrune commits one transaction, with the counts that go down by it.
-func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int64) error {
-	t.write.Lock()
-	defer t.write.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return ErrClosed
+	if err != nil {
+		return 0, fmt.Errorf("prune: %w", err)
 	}
-	b := l.branches[0]
-	next := *b
-	next.Records, next.Bytes = max(0, b.Records-n), max(0, b.Bytes-size)
-	if err := t.rows.PutBranch(tx, l.Num, &next.Branch); err != nil {
-		return fmt.Errorf("prune: %w", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("prune: %w", err)
-	}
-	b.Records, b.Bytes = next.Records, next.Bytes
-	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && r.ID.Seq <= seq })
-	t.grew.Ring()
-	return nil
+	return n, nil
 }
 
 // pruneArrivals deletes the numbers of records that are cut off, in so far as they
 // are kept together and flushed. The last stay: new ones are counted from them.
-func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock.RecordID) error {
+func (t *Thread) pruneArrivals(ctx context.Context, gone map[uint32]*pruned) error {
 	t.mu.Lock()
-	upTo := make([]uint64, len(t.byNum))
-	for i, l := range t.byNum {
-		upTo[i] = floors[l.ID].Seq
-	}
 	flushed, last := t.flushedTo, t.arrivals
 	t.mu.Unlock()
 	for from := int64(0); from >= 0; {
@@ -161,7 +172,7 @@ func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock
 			return err
 		}
 		var err error
-		if from, err = t.pruneArrivalsFrom(from, min(flushed, last-1), upTo); err != nil {
+		if from, err = t.pruneArrivalsFrom(from, min(flushed, last-1), gone); err != nil {
 			return fmt.Errorf("prune: %w", err)
 		}
 	}
@@ -169,12 +180,13 @@ func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock
 }
 
 // pruneArrivalsFrom goes on from a number and returns where to go on; -1 at the end.
-func (t *Thread) pruneArrivalsFrom(from, last int64, upTo []uint64) (next int64, err error) {
+func (t *Thread) pruneArrivalsFrom(from, last int64, gone map[uint32]*pruned) (next int64, err error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	if next, err = t.rows.PruneArrivals(snap, tx, from, last, upTo); err != nil {
+	next, err = t.rows.PruneArrivals(snap, tx, from, last, func(a logstore.ArrivalRef) bool { return gone[a.Log].has(a.ID.Seq, a.ID.Hash) })
+	if err != nil {
 		return -1, err
 	}
 	return next, tx.Commit()

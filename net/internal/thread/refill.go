@@ -93,11 +93,11 @@ func (t *Thread) reached(id clock.LogID) (seq uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.logs[id]; l != nil {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			seq = max(seq, b.Tip.Seq)
 		}
 	}
-	return max(seq, t.cuts.floor(id).Seq)
+	return max(seq, t.cuts.floors[id].Top())
 }
 
 // forget deletes rows, in several transactions.

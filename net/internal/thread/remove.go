@@ -243,7 +243,7 @@ func (t *Thread) viewOf(logs []clock.LogID) (heads []clock.RecordID) {
 		if l == nil || l.Desc.Kind != format.KindData {
 			continue
 		}
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			at, err := t.rows.SignedBefore(snap, l.Num, &b.Branch, b.Done)
 			if err != nil {
 				t.env.log.Error("reading what is signed of a log", "thread", t.id.String(), "log", id.Short(), "err", err)

@@ -364,7 +364,7 @@ func membershipHistory(t *testing.T, seed uint64) {
 			given[j] = true
 		case 8:
 			if err = th.RemoveMember(t.Context(), c.identity(j)); err == nil {
-				removed[th.ownControl.top().Hash] = j
+				removed[th.ownControl.Top().Hash] = j
 			}
 		case 9:
 			err = th.Rotate(t.Context())

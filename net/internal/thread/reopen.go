@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -109,7 +110,7 @@ func (t *Thread) Own() []clock.RecordID {
 		if l.Desc.Device != t.env.self() || t.relay {
 			continue
 		}
-		if top := l.top(); top.Seq > 0 {
+		if top := l.Top(); top.Seq > 0 {
 			own = append(own, top)
 		}
 	}
@@ -122,13 +123,13 @@ func (t *Thread) Prefix() []byte { return t.rows.Prefix() }
 // formerControl returns the control log of this device that a reopened thread goes
 // on in if it is no member by any: the longest, nil if none has come back. Forked control
 // logs do no harm.
-func (t *Thread) formerControl() (found *threadLog) {
+func (t *Thread) formerControl() (found *held.Log) {
 	var most uint64
 	for _, l := range t.byNum {
 		if l.Desc.Kind != format.KindControl || l.Desc.Device != t.env.self() || !t.graph.Knows(l.ID) {
 			continue
 		}
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if b.Done.Seq > most {
 				found, most = l, b.Done.Seq
 			}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 )
 
 // RightOf returns the role by which a data record counts that changes what is defined, and
@@ -46,13 +46,13 @@ func (t *Thread) RightOf(id clock.RecordID) (role format.Role, rank []byte, err 
 	if err != nil {
 		return 0, nil, fmt.Errorf("role of %s: %w", id, err)
 	}
-	f := &limitFinder{t: t, l: l, r: snap}
+	f := &held.Seen{Log: l, Rows: t.rows, Reader: snap}
 	for _, r := range t.graph.Rights(id.Log) {
-		if r.Holds(h.Control) && f.defines(&r, id.Seq) {
-			return r.Role, r.Rank, f.err
+		if r.Holds(h.Control) && f.Defines(&r, id.Seq) {
+			return r.Role, r.Rank, f.Err
 		}
 	}
-	return 0, nil, f.err
+	return 0, nil, f.Err
 }
 
 // ownRight is RightOf the next own record.
@@ -80,9 +80,4 @@ func (t *Thread) authority() clock.Hash {
 		}
 	}
 	return t.graph.State().AuthorityWith(rulings)
-}
-
-// ruling hashes which records of a log count by which of several rights.
-func (f *limitFinder) ruling(rights []control.Right, single map[clock.Hash]int) clock.Hash {
-	return control.Ruling(rights, single, func(i int) clock.Span { return rights[i].DefinesSpan(f.upTo) })
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 	"github.com/weftdb/weft/net/internal/verify"
 )
@@ -17,7 +18,7 @@ import (
 // does no harm.
 type snapshotLog struct {
 	t    *Thread
-	log  *threadLog
+	log  *held.Log
 	at   clock.Hash // of the record that announces it
 	keys format.Keys
 	last clock.RecordID
@@ -50,13 +51,13 @@ func (w *snapshotLog) commit(payload []byte) error {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	l, next := w.log, logstore.Branch{}
-	if len(l.branches) == 0 {
+	if len(l.Branches) == 0 {
 		l.Num = uint32(len(t.byNum))
 		if err := t.rows.PutLog(tx, &l.Log); err != nil {
 			return fmt.Errorf("snapshot: %w", err)
 		}
 	} else {
-		next = l.branches[0].Branch
+		next = l.Branches[0].Branch
 	}
 	h := &format.Header{
 		Log: l.ID, Seq: next.Tip.Seq + 1, Prev: next.Tip.Hash, Time: t.env.clock.Now(),

@@ -1,10 +1,13 @@
 package thread
 
 import (
+	"slices"
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 )
 
 // Has reports whether a record is held.
@@ -12,7 +15,7 @@ func (t *Thread) Has(id clock.RecordID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.logs[id.Log]
-	if id.Seq <= t.cuts.floor(id.Log).Seq {
+	if f := t.cuts.floors[id.Log]; id.Seq <= f.Lowest() || f.Has(id) {
 		return true
 	}
 	if l == nil {
@@ -24,12 +27,12 @@ func (t *Thread) Has(id clock.RecordID) bool {
 }
 
 // held is has, with the log at hand; mu is held.
-func (t *Thread) held(r store.Reader, l *threadLog, id clock.RecordID) bool {
-	if id.Seq <= l.start() {
+func (t *Thread) held(r store.Reader, l *held.Log, id clock.RecordID) bool {
+	if id.Seq <= t.below(l) {
 		return true
 	}
 	var top uint64
-	for _, b := range l.branches {
+	for _, b := range l.Branches {
 		if b.Tip == id {
 			return true
 		}
@@ -40,6 +43,21 @@ func (t *Thread) held(r store.Reader, l *threadLog, id clock.RecordID) bool {
 	}
 	_, err := t.rows.Record(r, l.Num, id)
 	return err == nil
+}
+
+// below returns the position up to which nothing of a log is asked for.
+func (t *Thread) below(l *held.Log) uint64 {
+	start := l.Start()
+	if len(l.Floor) > 0 || start == 0 {
+		return l.Floor.Lowest()
+	}
+	for _, b := range l.Branches { // of a checkpoint that is not in force yet
+		if c := t.ahead(b.Base); c != nil {
+			i := slices.IndexFunc(c.Heads, func(h clock.RecordID) bool { return h.Log == l.ID })
+			start = min(start, c.Heads[i].Seq)
+		}
+	}
+	return start
 }
 
 // An Entry is a data record, opened.

@@ -32,6 +32,7 @@ import (
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
 
@@ -68,12 +69,12 @@ type Thread struct {
 	invite     *format.Invite // while joining
 	entering   bool           // it recovers the thread and has not yet: what it reads with is not kept
 	recovering *keys.Identity // the recovery key, while a recover is written
-	logs       map[clock.LogID]*threadLog
-	byNum      []*threadLog
-	byID       []*threadLog // the same, sorted by ID
-	ofData     []*threadLog // of them those that are no control logs
-	ownControl *threadLog   // nil until there is one
-	ownData    *threadLog   // nil: the next Append opens a new one
+	logs       map[clock.LogID]*held.Log
+	byNum      []*held.Log
+	byID       []*held.Log // the same, sorted by ID
+	ofData     []*held.Log // of them those that are no control logs
+	ownControl *held.Log   // nil until there is one
+	ownData    *held.Log   // nil: the next Append opens a new one
 	graph      *control.Graph
 	cuts       cuts
 	prunedFor  int // checkpoints in force for which a relay has begun to prune
@@ -200,7 +201,7 @@ func (t *Thread) Heads() map[clock.LogID]uint64 {
 	defer t.mu.Unlock()
 	heads := make(map[clock.LogID]uint64)
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if l.Desc.Kind == format.KindData {
 				heads[l.ID] = max(heads[l.ID], b.Tip.Seq)
 			}
@@ -217,7 +218,7 @@ func (t *Thread) Counts() Counts {
 	defer t.mu.Unlock()
 	c.Logs, c.Arrivals = int64(len(t.byNum)), t.arrivals
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			c.Records += b.Records
 			c.Bytes += b.Bytes
 		}

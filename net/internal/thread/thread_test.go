@@ -124,8 +124,8 @@ func pull(ctx context.Context, to, from *Thread, maxBytes int) error {
 func pullLog(ctx context.Context, to, from *Thread, tip clock.RecordID, maxBytes int) error {
 	after := from.Start(tip.Log)
 	for _, h := range to.Tips() {
-		if h.Log == tip.Log && from.Has(h) && h.Seq < tip.Seq {
-			after = max(after, h.Seq)
+		if h.Log == tip.Log && h != tip {
+			after = max(after, from.Common(tip, h))
 		}
 	}
 	for after < tip.Seq {
@@ -140,7 +140,11 @@ func pullLog(ctx context.Context, to, from *Thread, tip clock.RecordID, maxBytes
 		if _, err := to.Ingest(ctx, back); err != nil {
 			return err
 		}
-		after += uint64(len(r.Records))
+		last, err := r.Last(from.id)
+		if err != nil {
+			return err
+		}
+		after = last.Seq
 	}
 	return nil
 }

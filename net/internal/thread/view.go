@@ -6,6 +6,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 )
 
 // DataView returns the heads of the data logs that are held and judged, by log, sequence and
@@ -14,8 +15,8 @@ func (t *Thread) DataView(limit int) (view []clock.RecordID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
-			if l.Desc.Kind == format.KindData && b.Done.Seq > t.cuts.floor(l.ID).Seq {
+		for _, b := range l.Branches {
+			if l.Desc.Kind == format.KindData && b.Counts(b.Done.Seq) {
 				view = append(view, b.Done)
 			}
 		}
@@ -24,12 +25,14 @@ func (t *Thread) DataView(limit int) (view []clock.RecordID) {
 	return view[:min(len(view), limit)]
 }
 
-// HeldAt returns when a data record that is held was written, by its clock.
+// HeldAt returns when a data record that is held was written, by its clock. One beside the
+// floor of its log is as if it had not come: others will not have it.
 func (t *Thread) HeldAt(id clock.RecordID) (at clock.Time, held bool, err error) {
 	t.mu.Lock()
 	l := t.logs[id.Log]
+	beside := l != nil && id.Seq > l.Floor.Top() && !l.Above(id)
 	t.mu.Unlock()
-	if l == nil || l.Desc.Kind != format.KindData {
+	if l == nil || l.Desc.Kind != format.KindData || beside {
 		return 0, false, nil
 	}
 	snap := t.env.store.Snapshot()
@@ -48,7 +51,7 @@ func (t *Thread) Precedes(id, head clock.RecordID) (bool, error) {
 	}
 	t.mu.Lock()
 	l := t.logs[id.Log]
-	forked := l != nil && l.forked()
+	forked := l != nil && l.Forked()
 	path := t.paths[head]
 	t.mu.Unlock()
 	if !forked {
@@ -87,26 +90,31 @@ func (t *Thread) Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err err
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	for _, l := range t.byNum {
-		if l.Desc.Kind != format.KindData || len(l.branches) == 0 {
+		if l.Desc.Kind != format.KindData || len(l.Branches) == 0 {
 			continue
 		}
 		after := uint64(0)
-		if of := seen[l.ID]; !l.forked() {
+		if of := seen[l.ID]; !l.Forked() {
 			for _, h := range of {
 				after = max(after, h.Seq)
 			}
-			if l.branches[0].Tip.Seq <= after {
+			if l.Branches[0].Tip.Seq <= after {
 				continue
 			}
-		} else if !slices.ContainsFunc(l.branches, func(b *branch) bool { return !slices.Contains(of, b.Tip) }) {
+		} else if !slices.ContainsFunc(l.Branches, func(b *held.Branch) bool { return !slices.Contains(of, b.Tip) }) {
 			continue
 		}
-		first, err := t.rows.TimeAfter(snap, &l.Log, l.forked(), l.branches[0].Tip, max(after, l.start()))
-		if err != nil {
-			return 0, false, err
-		}
-		if !ok || first < at {
-			at, ok = first, true
+		for _, b := range l.Branches {
+			if after = max(after, b.From.Seq); b.Void || b.Tip.Seq <= after {
+				continue
+			}
+			first, err := t.rows.TimeAfter(snap, &l.Log, l.Forked(), b.Tip, after)
+			if err != nil {
+				return 0, false, err
+			}
+			if !ok || first < at {
+				at, ok = first, true
+			}
 		}
 	}
 	return at, ok, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 	"github.com/weftdb/weft/net/internal/verify"
 )
@@ -88,11 +89,11 @@ func (t *Thread) stopWaker() {
 // open: those whose time came meanwhile are judged at once.
 func (t *Thread) loadWaiting(r store.Reader) error {
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if b.Done == b.Tip {
 				continue
 			}
-			err := t.rows.Walk(r, &l.Log, l.forked(), b.Tip, b.Done.Seq, func(_ clock.RecordID, s format.Stored) (bool, error) {
+			err := t.rows.Walk(r, &l.Log, l.Forked(), b.Tip, b.Done.Seq, func(_ clock.RecordID, s format.Stored) (bool, error) {
 				h, err := format.DecodeHeader(s.Header)
 				if err == nil {
 					t.wakeFor(h.Time)
@@ -109,7 +110,7 @@ func (t *Thread) loadWaiting(r store.Reader) error {
 }
 
 // wantAll wants what the first waiting record of a member's log names and is not held.
-func (t *Thread) wantAll(l *threadLog, h *format.Header) {
+func (t *Thread) wantAll(l *held.Log, h *format.Header) {
 	control := l.ID
 	if l.Desc.Kind != format.KindControl {
 		control = l.Desc.Control
@@ -178,12 +179,12 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 	defer snap.Release()
 	var all []Waiting
 	for _, l := range t.byNum {
-		for _, b := range l.branches {
+		for _, b := range l.Branches {
 			if b.Done == b.Tip {
 				continue
 			}
 			wait := Waiting{Count: int(b.Tip.Seq - b.Done.Seq)}
-			err := t.rows.Walk(snap, &l.Log, l.forked(), b.Tip, b.Done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+			err := t.rows.Walk(snap, &l.Log, l.Forked(), b.Tip, b.Done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 				r, err := t.reopen(l, id, s)
 				if err == nil {
 					wait.First, wait.Reason = id, t.whyWait(l, r)
@@ -198,13 +199,13 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 	}
 	for _, v := range t.parked.runs {
 		r := &v.Records[0]
-		all = append(all, Waiting{First: r.ID, Count: len(v.Records), Reason: t.whyWait(&threadLog{Log: logstore.Log{Desc: v.Desc}}, r)})
+		all = append(all, Waiting{First: r.ID, Count: len(v.Records), Reason: t.whyWait(&held.Log{Log: logstore.Log{Desc: v.Desc}}, r)})
 	}
 	return all, nil
 }
 
 // whyWait says why a record waits, for people.
-func (t *Thread) whyWait(l *threadLog, r *verify.Record) string {
+func (t *Thread) whyWait(l *held.Log, r *verify.Record) string {
 	if l.Desc.Kind != format.KindControl {
 		wait, _ := t.judgeData(r)
 		return wait

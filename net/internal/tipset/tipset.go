@@ -72,15 +72,12 @@ func (s Set) Learn(tips ...clock.RecordID) {
 	}
 }
 
-// Above returns the tips that are not cut off at floors.
-func (s Set) Above(floors map[clock.LogID]clock.RecordID) Set {
-	if len(floors) == 0 {
-		return s
-	}
+// But returns the tips that are not cut off.
+func (s Set) But(cut func(tip clock.RecordID) bool) Set {
 	out := Set{}
 	for log, all := range s {
 		for _, tip := range all {
-			if tip.Seq > floors[log].Seq {
+			if !cut(tip) {
 				out[log] = append(out[log], tip)
 			}
 		}
