@@ -51,17 +51,21 @@ func TestHorizonsConverge(t *testing.T) {
 		es := genHorizons(rt, t, 20)
 		st := openMemory(rt)
 		x, j := openReplica(rt, t, st)
+		owners := rapid.IntRange(0, 2).Draw(rt, "owners all") == 0
 		small := rapid.Bool().Draw(rt, "small")
 		adjust := func() {
 			if !small {
 				return
 			}
-			if err := errors.Join(db.SmallGroups(x.DB, 1, 1), db.SmallPieces(x.DB, 1), db.BaseEvery(x.DB, 2)); err != nil {
+			err := errors.Join(db.SmallGroups(x.DB, 1, 1), db.SmallPieces(x.DB, 1))
+			if owners {
+				err = errors.Join(err, db.BaseEvery(x.DB, 2))
+			}
+			if err != nil {
 				rt.Fatal(err)
 			}
 		}
 		adjust()
-		owners := rapid.IntRange(0, 2).Draw(rt, "owners all") == 0
 		genRights := func(t *rapid.T, es []journal.Entry) func(clock.RecordID) string {
 			if owners {
 				return func(clock.RecordID) string { return "owner" }

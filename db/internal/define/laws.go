@@ -145,7 +145,9 @@ func (l *Laws) complete(rec *journal.Record) (bool, error) {
 	return !lacks && err == nil, err
 }
 
-func (l *Laws) sight() *seen.Sight { return &seen.Sight{Journal: l.Journal, Voids: l.Voids, Below: l.Below} }
+func (l *Laws) sight() *seen.Sight {
+	return &seen.Sight{Journal: l.Journal, Voids: l.Voids, Below: l.Below}
+}
 
 func (l *Laws) saw(d *journal.Record, x clock.RecordID) (bool, error) {
 	return l.sight().Saw(d.ID, d.View, x)
