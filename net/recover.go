@@ -135,7 +135,7 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 }
 
 // CreateFor makes a thread of which the identity is the owner that delegated that to this
-// device; its own devices come by [Thread.AddDevice]. recovery is a key that the owner has, the
+// device, or to the one that this hub has for it; its own devices come by [Thread.AddDevice]. recovery is a key that the owner has, the
 // zero key for none.
 func (h *Host) CreateFor(ctx context.Context, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
 	t, err := thread.CreateFor(ctx, h.env, name, d, recovery)

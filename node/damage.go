@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -193,7 +195,7 @@ func (n *Node) startNote(context.Context) error {
 // those that are being removed.
 func (n *Node) listed() (map[string]databaseRow, error) {
 	all, removed := map[string]databaseRow{}, map[string]bool{}
-	err := eachJSON(n.store, prefixDatabase, func(name string, r databaseRow) error {
+	err := rows.Each(n.store, prefixDatabase, func(name string, r databaseRow) error {
 		all[name] = r
 		return nil
 	})
@@ -204,7 +206,7 @@ func (n *Node) listed() (map[string]databaseRow, error) {
 		}
 		n.suffer(fmt.Errorf("the list of databases: %w", err))
 	}
-	if err := eachJSON(n.store, prefixRemoved, func(id string, _ uint64) error { removed[id] = true; return nil }); err != nil && !isDamage(err) {
+	if err := rows.Each(n.store, prefixRemoved, func(id string, _ uint64) error { removed[id] = true; return nil }); err != nil && !isDamage(err) {
 		return nil, err
 	}
 	known := map[string]bool{}
@@ -322,7 +324,7 @@ func (n *Node) noteEnd() error {
 // noteRelays notes the relays of the node, but for the one with an address.
 func (n *Node) noteRelays(without string) error {
 	var relays []homenote.Relay
-	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
+	err := rows.Each(n.store, prefixRelay, func(_ string, r relayRow) error {
 		if r.Addr != without {
 			relays = append(relays, homenote.Relay{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
 		}
@@ -345,7 +347,7 @@ func (n *Node) compareRelays() error {
 		return n.noteRelays("")
 	}
 	held := map[string]bool{}
-	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
+	err := rows.Each(n.store, prefixRelay, func(_ string, r relayRow) error {
 		held[r.Addr] = true
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
@@ -84,7 +85,7 @@ func (n *Node) addDevice(ctx context.Context, r pairing.Request, databases []str
 // namedOrAll returns databases by their names, or all but the mailbox.
 func (n *Node) namedOrAll(names []string) (of []*database, err error) {
 	if len(names) == 0 {
-		return slices.DeleteFunc(n.all(), func(d *database) bool { return d.name == mailboxName }), nil
+		return slices.DeleteFunc(n.all(), func(d *database) bool { return strings.HasPrefix(d.name, ofSpaces) }), nil
 	}
 	for _, name := range names {
 		d, err := n.lookup(name)

@@ -1696,6 +1696,182 @@ func (*EndSessionResponse) Descriptor() ([]byte, []int) {
 	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
 }
 
+type OfferRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferRequest) Reset() {
+	*x = OfferRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferRequest) ProtoMessage() {}
+
+func (x *OfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferRequest.ProtoReflect.Descriptor instead.
+func (*OfferRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+}
+
+type OfferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sign          string                 `protobuf:"bytes,1,opt,name=sign,proto3" json:"sign,omitempty"`              // did:key of the device's signing key
+	Seal          []byte                 `protobuf:"bytes,2,opt,name=seal,proto3" json:"seal,omitempty"`              // its X25519 key, 32 bytes
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"` // of the device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferResponse) Reset() {
+	*x = OfferResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferResponse) ProtoMessage() {}
+
+func (x *OfferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferResponse.ProtoReflect.Descriptor instead.
+func (*OfferResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *OfferResponse) GetSign() string {
+	if x != nil {
+		return x.Sign
+	}
+	return ""
+}
+
+func (x *OfferResponse) GetSeal() []byte {
+	if x != nil {
+		return x.Seal
+	}
+	return nil
+}
+
+func (x *OfferResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type DelegateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Delegation    []byte                 `protobuf:"bytes,1,opt,name=delegation,proto3" json:"delegation,omitempty"` // canonical CBOR
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateRequest) Reset() {
+	*x = DelegateRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateRequest) ProtoMessage() {}
+
+func (x *DelegateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateRequest.ProtoReflect.Descriptor instead.
+func (*DelegateRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DelegateRequest) GetDelegation() []byte {
+	if x != nil {
+		return x.Delegation
+	}
+	return nil
+}
+
+type DelegateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateResponse) Reset() {
+	*x = DelegateResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateResponse) ProtoMessage() {}
+
+func (x *DelegateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateResponse.ProtoReflect.Descriptor instead.
+func (*DelegateResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+}
+
 type AddRelayRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"` // multiaddr with /p2p/ID
@@ -1708,7 +1884,7 @@ type AddRelayRequest struct {
 
 func (x *AddRelayRequest) Reset() {
 	*x = AddRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1896,7 @@ func (x *AddRelayRequest) String() string {
 func (*AddRelayRequest) ProtoMessage() {}
 
 func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1909,7 @@ func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayRequest.ProtoReflect.Descriptor instead.
 func (*AddRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AddRelayRequest) GetAddr() string {
@@ -1773,7 +1949,7 @@ type AddRelayResponse struct {
 
 func (x *AddRelayResponse) Reset() {
 	*x = AddRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1961,7 @@ func (x *AddRelayResponse) String() string {
 func (*AddRelayResponse) ProtoMessage() {}
 
 func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +1974,7 @@ func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayResponse.ProtoReflect.Descriptor instead.
 func (*AddRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AddRelayResponse) GetRelay() *Relay {
@@ -1816,7 +1992,7 @@ type ListRelaysRequest struct {
 
 func (x *ListRelaysRequest) Reset() {
 	*x = ListRelaysRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2004,7 @@ func (x *ListRelaysRequest) String() string {
 func (*ListRelaysRequest) ProtoMessage() {}
 
 func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2017,7 @@ func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysRequest.ProtoReflect.Descriptor instead.
 func (*ListRelaysRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
 }
 
 type ListRelaysResponse struct {
@@ -1853,7 +2029,7 @@ type ListRelaysResponse struct {
 
 func (x *ListRelaysResponse) Reset() {
 	*x = ListRelaysResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2041,7 @@ func (x *ListRelaysResponse) String() string {
 func (*ListRelaysResponse) ProtoMessage() {}
 
 func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2054,7 @@ func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysResponse.ProtoReflect.Descriptor instead.
 func (*ListRelaysResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListRelaysResponse) GetRelays() []*Relay {
@@ -1897,7 +2073,7 @@ type RemoveRelayRequest struct {
 
 func (x *RemoveRelayRequest) Reset() {
 	*x = RemoveRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2085,7 @@ func (x *RemoveRelayRequest) String() string {
 func (*RemoveRelayRequest) ProtoMessage() {}
 
 func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2098,7 @@ func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RemoveRelayRequest) GetRelay() string {
@@ -1940,7 +2116,7 @@ type RemoveRelayResponse struct {
 
 func (x *RemoveRelayResponse) Reset() {
 	*x = RemoveRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2128,7 @@ func (x *RemoveRelayResponse) String() string {
 func (*RemoveRelayResponse) ProtoMessage() {}
 
 func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2141,7 @@ func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
 }
 
 type Relay struct {
@@ -1981,7 +2157,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2169,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2182,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Relay) GetPeer() string {
@@ -2054,7 +2230,7 @@ type AddDeviceRequest struct {
 
 func (x *AddDeviceRequest) Reset() {
 	*x = AddDeviceRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2242,7 @@ func (x *AddDeviceRequest) String() string {
 func (*AddDeviceRequest) ProtoMessage() {}
 
 func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2255,7 @@ func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceRequest.ProtoReflect.Descriptor instead.
 func (*AddDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AddDeviceRequest) GetRequest() string {
@@ -2107,7 +2283,7 @@ type AddDeviceResponse struct {
 
 func (x *AddDeviceResponse) Reset() {
 	*x = AddDeviceResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2295,7 @@ func (x *AddDeviceResponse) String() string {
 func (*AddDeviceResponse) ProtoMessage() {}
 
 func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2308,7 @@ func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceResponse.ProtoReflect.Descriptor instead.
 func (*AddDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AddDeviceResponse) GetPeer() string {
@@ -2165,7 +2341,7 @@ type AcceptDeviceRequest struct {
 
 func (x *AcceptDeviceRequest) Reset() {
 	*x = AcceptDeviceRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2353,7 @@ func (x *AcceptDeviceRequest) String() string {
 func (*AcceptDeviceRequest) ProtoMessage() {}
 
 func (x *AcceptDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2366,7 @@ func (x *AcceptDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptDeviceRequest.ProtoReflect.Descriptor instead.
 func (*AcceptDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AcceptDeviceRequest) GetReply() string {
@@ -2209,7 +2385,7 @@ type AcceptDeviceResponse struct {
 
 func (x *AcceptDeviceResponse) Reset() {
 	*x = AcceptDeviceResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2397,7 @@ func (x *AcceptDeviceResponse) String() string {
 func (*AcceptDeviceResponse) ProtoMessage() {}
 
 func (x *AcceptDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2410,7 @@ func (x *AcceptDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptDeviceResponse.ProtoReflect.Descriptor instead.
 func (*AcceptDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AcceptDeviceResponse) GetChanges() []*DeviceChange {
@@ -2252,7 +2428,7 @@ type ListDevicesRequest struct {
 
 func (x *ListDevicesRequest) Reset() {
 	*x = ListDevicesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2440,7 @@ func (x *ListDevicesRequest) String() string {
 func (*ListDevicesRequest) ProtoMessage() {}
 
 func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2453,7 @@ func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
 func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
 }
 
 type ListDevicesResponse struct {
@@ -2289,7 +2465,7 @@ type ListDevicesResponse struct {
 
 func (x *ListDevicesResponse) Reset() {
 	*x = ListDevicesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2477,7 @@ func (x *ListDevicesResponse) String() string {
 func (*ListDevicesResponse) ProtoMessage() {}
 
 func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2490,7 @@ func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
 func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListDevicesResponse) GetDevices() []*Device {
@@ -2334,7 +2510,7 @@ type RemoveDeviceRequest struct {
 
 func (x *RemoveDeviceRequest) Reset() {
 	*x = RemoveDeviceRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2522,7 @@ func (x *RemoveDeviceRequest) String() string {
 func (*RemoveDeviceRequest) ProtoMessage() {}
 
 func (x *RemoveDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2535,7 @@ func (x *RemoveDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDeviceRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RemoveDeviceRequest) GetDevice() string {
@@ -2386,7 +2562,7 @@ type RemoveDeviceResponse struct {
 
 func (x *RemoveDeviceResponse) Reset() {
 	*x = RemoveDeviceResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2574,7 @@ func (x *RemoveDeviceResponse) String() string {
 func (*RemoveDeviceResponse) ProtoMessage() {}
 
 func (x *RemoveDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2587,7 @@ func (x *RemoveDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDeviceResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RemoveDeviceResponse) GetPeer() string {
@@ -2439,7 +2615,7 @@ type DeviceChange struct {
 
 func (x *DeviceChange) Reset() {
 	*x = DeviceChange{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2627,7 @@ func (x *DeviceChange) String() string {
 func (*DeviceChange) ProtoMessage() {}
 
 func (x *DeviceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2640,7 @@ func (x *DeviceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceChange.ProtoReflect.Descriptor instead.
 func (*DeviceChange) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeviceChange) GetDatabase() string {
@@ -2493,7 +2669,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2681,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2694,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Device) GetPeer() string {
@@ -2561,7 +2737,7 @@ type DeviceIn struct {
 
 func (x *DeviceIn) Reset() {
 	*x = DeviceIn{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2749,7 @@ func (x *DeviceIn) String() string {
 func (*DeviceIn) ProtoMessage() {}
 
 func (x *DeviceIn) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2762,7 @@ func (x *DeviceIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceIn.ProtoReflect.Descriptor instead.
 func (*DeviceIn) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeviceIn) GetDatabase() string {
@@ -2629,7 +2805,7 @@ type Database struct {
 
 func (x *Database) Reset() {
 	*x = Database{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2817,7 @@ func (x *Database) String() string {
 func (*Database) ProtoMessage() {}
 
 func (x *Database) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2830,7 @@ func (x *Database) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Database.ProtoReflect.Descriptor instead.
 func (*Database) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Database) GetId() string {
@@ -2695,7 +2871,7 @@ type CreateDatabaseRequest struct {
 
 func (x *CreateDatabaseRequest) Reset() {
 	*x = CreateDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2883,7 @@ func (x *CreateDatabaseRequest) String() string {
 func (*CreateDatabaseRequest) ProtoMessage() {}
 
 func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2896,7 @@ func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CreateDatabaseRequest) GetName() string {
@@ -2747,7 +2923,7 @@ type CreateDatabaseResponse struct {
 
 func (x *CreateDatabaseResponse) Reset() {
 	*x = CreateDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2935,7 @@ func (x *CreateDatabaseResponse) String() string {
 func (*CreateDatabaseResponse) ProtoMessage() {}
 
 func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2948,7 @@ func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateDatabaseResponse) GetDatabase() *Database {
@@ -2800,7 +2976,7 @@ type RecoverRequest struct {
 
 func (x *RecoverRequest) Reset() {
 	*x = RecoverRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +2988,7 @@ func (x *RecoverRequest) String() string {
 func (*RecoverRequest) ProtoMessage() {}
 
 func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +3001,7 @@ func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
 func (*RecoverRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RecoverRequest) GetName() string {
@@ -2859,7 +3035,7 @@ type RecoverResponse struct {
 
 func (x *RecoverResponse) Reset() {
 	*x = RecoverResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +3047,7 @@ func (x *RecoverResponse) String() string {
 func (*RecoverResponse) ProtoMessage() {}
 
 func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +3060,7 @@ func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
 func (*RecoverResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RecoverResponse) GetDatabase() *Database {
@@ -2914,7 +3090,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3102,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3115,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Recovery) GetPeer() string {
@@ -2978,7 +3154,7 @@ type ListDatabasesRequest struct {
 
 func (x *ListDatabasesRequest) Reset() {
 	*x = ListDatabasesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3166,7 @@ func (x *ListDatabasesRequest) String() string {
 func (*ListDatabasesRequest) ProtoMessage() {}
 
 func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3179,7 @@ func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesRequest.ProtoReflect.Descriptor instead.
 func (*ListDatabasesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 type ListDatabasesResponse struct {
@@ -3015,7 +3191,7 @@ type ListDatabasesResponse struct {
 
 func (x *ListDatabasesResponse) Reset() {
 	*x = ListDatabasesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3203,7 @@ func (x *ListDatabasesResponse) String() string {
 func (*ListDatabasesResponse) ProtoMessage() {}
 
 func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3216,7 @@ func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesResponse.ProtoReflect.Descriptor instead.
 func (*ListDatabasesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListDatabasesResponse) GetDatabases() []*Database {
@@ -3059,7 +3235,7 @@ type DatabaseInfoRequest struct {
 
 func (x *DatabaseInfoRequest) Reset() {
 	*x = DatabaseInfoRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3247,7 @@ func (x *DatabaseInfoRequest) String() string {
 func (*DatabaseInfoRequest) ProtoMessage() {}
 
 func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3260,7 @@ func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DatabaseInfoRequest) GetName() string {
@@ -3109,7 +3285,7 @@ type DatabaseInfoResponse struct {
 
 func (x *DatabaseInfoResponse) Reset() {
 	*x = DatabaseInfoResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3297,7 @@ func (x *DatabaseInfoResponse) String() string {
 func (*DatabaseInfoResponse) ProtoMessage() {}
 
 func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3310,7 @@ func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DatabaseInfoResponse) GetId() string {
@@ -3195,7 +3371,7 @@ type DatabaseStatusRequest struct {
 
 func (x *DatabaseStatusRequest) Reset() {
 	*x = DatabaseStatusRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3383,7 @@ func (x *DatabaseStatusRequest) String() string {
 func (*DatabaseStatusRequest) ProtoMessage() {}
 
 func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3396,7 @@ func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DatabaseStatusRequest) GetName() string {
@@ -3244,7 +3420,7 @@ type DatabaseStatusResponse struct {
 
 func (x *DatabaseStatusResponse) Reset() {
 	*x = DatabaseStatusResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +3432,7 @@ func (x *DatabaseStatusResponse) String() string {
 func (*DatabaseStatusResponse) ProtoMessage() {}
 
 func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +3445,7 @@ func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DatabaseStatusResponse) GetId() string {
@@ -3330,7 +3506,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3518,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3531,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PeerStatus) GetPeer() string {
@@ -3426,7 +3602,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3614,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3627,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *InviteRequest) GetName() string {
@@ -3492,7 +3668,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3504,7 +3680,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3517,7 +3693,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *InviteResponse) GetUrl() string {
@@ -3543,7 +3719,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3555,7 +3731,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3568,7 +3744,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *MembersRequest) GetName() string {
@@ -3591,7 +3767,7 @@ type MembersResponse struct {
 
 func (x *MembersResponse) Reset() {
 	*x = MembersResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3779,7 @@ func (x *MembersResponse) String() string {
 func (*MembersResponse) ProtoMessage() {}
 
 func (x *MembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +3792,7 @@ func (x *MembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
 func (*MembersResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *MembersResponse) GetMembers() []*Member {
@@ -3669,7 +3845,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3681,7 +3857,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3694,7 +3870,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Member) GetPeer() string {
@@ -3764,7 +3940,7 @@ type WaitingJoin struct {
 
 func (x *WaitingJoin) Reset() {
 	*x = WaitingJoin{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3776,7 +3952,7 @@ func (x *WaitingJoin) String() string {
 func (*WaitingJoin) ProtoMessage() {}
 
 func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3789,7 +3965,7 @@ func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingJoin.ProtoReflect.Descriptor instead.
 func (*WaitingJoin) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WaitingJoin) GetId() string {
@@ -3857,7 +4033,7 @@ type InvitesRequest struct {
 
 func (x *InvitesRequest) Reset() {
 	*x = InvitesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3869,7 +4045,7 @@ func (x *InvitesRequest) String() string {
 func (*InvitesRequest) ProtoMessage() {}
 
 func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3882,7 +4058,7 @@ func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvitesRequest.ProtoReflect.Descriptor instead.
 func (*InvitesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *InvitesRequest) GetName() string {
@@ -3901,7 +4077,7 @@ type InvitesResponse struct {
 
 func (x *InvitesResponse) Reset() {
 	*x = InvitesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3913,7 +4089,7 @@ func (x *InvitesResponse) String() string {
 func (*InvitesResponse) ProtoMessage() {}
 
 func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3926,7 +4102,7 @@ func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvitesResponse.ProtoReflect.Descriptor instead.
 func (*InvitesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *InvitesResponse) GetInvites() []*InviteInfo {
@@ -3952,7 +4128,7 @@ type InviteInfo struct {
 
 func (x *InviteInfo) Reset() {
 	*x = InviteInfo{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4140,7 @@ func (x *InviteInfo) String() string {
 func (*InviteInfo) ProtoMessage() {}
 
 func (x *InviteInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4153,7 @@ func (x *InviteInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteInfo.ProtoReflect.Descriptor instead.
 func (*InviteInfo) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *InviteInfo) GetId() string {
@@ -4039,7 +4215,7 @@ type RevokeInviteRequest struct {
 
 func (x *RevokeInviteRequest) Reset() {
 	*x = RevokeInviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4051,7 +4227,7 @@ func (x *RevokeInviteRequest) String() string {
 func (*RevokeInviteRequest) ProtoMessage() {}
 
 func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4064,7 +4240,7 @@ func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
 func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RevokeInviteRequest) GetName() string {
@@ -4089,7 +4265,7 @@ type RevokeInviteResponse struct {
 
 func (x *RevokeInviteResponse) Reset() {
 	*x = RevokeInviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4101,7 +4277,7 @@ func (x *RevokeInviteResponse) String() string {
 func (*RevokeInviteResponse) ProtoMessage() {}
 
 func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4114,7 +4290,7 @@ func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
 func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 type AdmitRequest struct {
@@ -4127,7 +4303,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4139,7 +4315,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4152,7 +4328,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *AdmitRequest) GetName() string {
@@ -4177,7 +4353,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4189,7 +4365,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4202,7 +4378,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 // Who is named by a did:key, of an identity or a device, or the peer ID of a device, or an
@@ -4218,7 +4394,7 @@ type SetRoleRequest struct {
 
 func (x *SetRoleRequest) Reset() {
 	*x = SetRoleRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4230,7 +4406,7 @@ func (x *SetRoleRequest) String() string {
 func (*SetRoleRequest) ProtoMessage() {}
 
 func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4243,7 +4419,7 @@ func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *SetRoleRequest) GetName() string {
@@ -4276,7 +4452,7 @@ type SetRoleResponse struct {
 
 func (x *SetRoleResponse) Reset() {
 	*x = SetRoleResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4288,7 +4464,7 @@ func (x *SetRoleResponse) String() string {
 func (*SetRoleResponse) ProtoMessage() {}
 
 func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4301,7 +4477,7 @@ func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
 func (*SetRoleResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *SetRoleResponse) GetIdentity() string {
@@ -4321,7 +4497,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4333,7 +4509,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4346,7 +4522,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *RemoveMemberRequest) GetName() string {
@@ -4373,7 +4549,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4561,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4574,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RemoveMemberResponse) GetIdentity() string {
@@ -4424,7 +4600,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4436,7 +4612,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4449,7 +4625,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -4467,7 +4643,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +4655,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +4668,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 type TransferRequest struct {
@@ -4505,7 +4681,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4517,7 +4693,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4530,7 +4706,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *TransferRequest) GetName() string {
@@ -4556,7 +4732,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4568,7 +4744,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4581,7 +4757,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *TransferResponse) GetIdentity() string {
@@ -4600,7 +4776,7 @@ type RotateRequest struct {
 
 func (x *RotateRequest) Reset() {
 	*x = RotateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4612,7 +4788,7 @@ func (x *RotateRequest) String() string {
 func (*RotateRequest) ProtoMessage() {}
 
 func (x *RotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4625,7 +4801,7 @@ func (x *RotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
 func (*RotateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *RotateRequest) GetName() string {
@@ -4643,7 +4819,7 @@ type RotateResponse struct {
 
 func (x *RotateResponse) Reset() {
 	*x = RotateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4655,7 +4831,7 @@ func (x *RotateResponse) String() string {
 func (*RotateResponse) ProtoMessage() {}
 
 func (x *RotateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4668,7 +4844,7 @@ func (x *RotateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateResponse.ProtoReflect.Descriptor instead.
 func (*RotateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 type JoinRequest struct {
@@ -4681,7 +4857,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4693,7 +4869,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4706,7 +4882,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -4732,7 +4908,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4744,7 +4920,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4757,7 +4933,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -4776,7 +4952,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4788,7 +4964,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4801,7 +4977,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -4819,7 +4995,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4831,7 +5007,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4844,7 +5020,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 type CompactDatabaseRequest struct {
@@ -4856,7 +5032,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4868,7 +5044,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4881,7 +5057,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -4908,7 +5084,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4920,7 +5096,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4933,7 +5109,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -5009,7 +5185,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5021,7 +5197,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5034,7 +5210,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -5063,7 +5239,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5075,7 +5251,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5088,7 +5264,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -5120,7 +5296,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5132,7 +5308,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5145,7 +5321,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -5206,7 +5382,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5218,7 +5394,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5231,7 +5407,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -5252,7 +5428,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5264,7 +5440,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5277,7 +5453,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -5310,7 +5486,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5322,7 +5498,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5335,7 +5511,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -5360,7 +5536,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5372,7 +5548,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5385,7 +5561,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -5448,7 +5624,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5460,7 +5636,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5473,7 +5649,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -5509,7 +5685,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5521,7 +5697,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5534,7 +5710,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -5574,7 +5750,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +5762,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +5775,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -5620,7 +5796,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5632,7 +5808,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5645,7 +5821,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -5678,7 +5854,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5690,7 +5866,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5703,7 +5879,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -5734,7 +5910,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5746,7 +5922,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5759,7 +5935,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -5839,7 +6015,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5851,7 +6027,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5864,7 +6040,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -5921,7 +6097,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5933,7 +6109,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5946,7 +6122,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -5987,7 +6163,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5999,7 +6175,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6012,7 +6188,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -6040,7 +6216,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6052,7 +6228,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6065,7 +6241,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -6106,7 +6282,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6118,7 +6294,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6131,7 +6307,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -6204,7 +6380,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6216,7 +6392,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6229,7 +6405,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -6325,7 +6501,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6337,7 +6513,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6350,7 +6526,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -6376,7 +6552,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6388,7 +6564,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6401,7 +6577,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -6472,7 +6648,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6484,7 +6660,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6497,7 +6673,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *Collection) GetName() string {
@@ -6539,7 +6715,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6551,7 +6727,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6564,7 +6740,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *Index) GetName() string {
@@ -6598,7 +6774,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6610,7 +6786,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6623,7 +6799,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -6648,7 +6824,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6660,7 +6836,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6673,7 +6849,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
 }
 
 type ListCollectionsRequest struct {
@@ -6685,7 +6861,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6697,7 +6873,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6710,7 +6886,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -6729,7 +6905,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6741,7 +6917,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6754,7 +6930,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -6775,7 +6951,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6787,7 +6963,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6800,7 +6976,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -6833,7 +7009,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6845,7 +7021,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6858,7 +7034,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -6878,7 +7054,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6890,7 +7066,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6903,7 +7079,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -6929,7 +7105,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6941,7 +7117,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6954,7 +7130,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -6974,7 +7150,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6986,7 +7162,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6999,7 +7175,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *Bucket) GetName() string {
@@ -7026,7 +7202,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7038,7 +7214,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7051,7 +7227,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -7077,7 +7253,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7089,7 +7265,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7102,7 +7278,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -7120,7 +7296,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7132,7 +7308,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7145,7 +7321,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
 }
 
 type ListBucketsResponse struct {
@@ -7157,7 +7333,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7169,7 +7345,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7182,7 +7358,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -7202,7 +7378,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7214,7 +7390,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7227,7 +7403,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -7253,7 +7429,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7265,7 +7441,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7278,7 +7454,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -7300,7 +7476,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7312,7 +7488,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7325,7 +7501,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -7365,7 +7541,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7377,7 +7553,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7390,7 +7566,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -7412,7 +7588,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7424,7 +7600,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7437,7 +7613,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -7481,7 +7657,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7493,7 +7669,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7506,7 +7682,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -7554,7 +7730,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7566,7 +7742,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7579,7 +7755,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -7611,7 +7787,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7623,7 +7799,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7636,7 +7812,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -7685,7 +7861,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7697,7 +7873,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7710,7 +7886,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -7749,7 +7925,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7761,7 +7937,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7774,7 +7950,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -7836,7 +8012,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7848,7 +8024,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7861,7 +8037,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -7888,7 +8064,7 @@ type RemoveFilesRequest struct {
 
 func (x *RemoveFilesRequest) Reset() {
 	*x = RemoveFilesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7900,7 +8076,7 @@ func (x *RemoveFilesRequest) String() string {
 func (*RemoveFilesRequest) ProtoMessage() {}
 
 func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7913,7 +8089,7 @@ func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveFilesRequest.ProtoReflect.Descriptor instead.
 func (*RemoveFilesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *RemoveFilesRequest) GetBucket() string {
@@ -7939,7 +8115,7 @@ type RemoveFilesResponse struct {
 
 func (x *RemoveFilesResponse) Reset() {
 	*x = RemoveFilesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7951,7 +8127,7 @@ func (x *RemoveFilesResponse) String() string {
 func (*RemoveFilesResponse) ProtoMessage() {}
 
 func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7964,7 +8140,7 @@ func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveFilesResponse.ProtoReflect.Descriptor instead.
 func (*RemoveFilesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *RemoveFilesResponse) GetRemoved() int64 {
@@ -7983,7 +8159,7 @@ type DropBucketRequest struct {
 
 func (x *DropBucketRequest) Reset() {
 	*x = DropBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7995,7 +8171,7 @@ func (x *DropBucketRequest) String() string {
 func (*DropBucketRequest) ProtoMessage() {}
 
 func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8008,7 +8184,7 @@ func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropBucketRequest.ProtoReflect.Descriptor instead.
 func (*DropBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *DropBucketRequest) GetBucket() string {
@@ -8026,7 +8202,7 @@ type DropBucketResponse struct {
 
 func (x *DropBucketResponse) Reset() {
 	*x = DropBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8038,7 +8214,7 @@ func (x *DropBucketResponse) String() string {
 func (*DropBucketResponse) ProtoMessage() {}
 
 func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8051,7 +8227,7 @@ func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropBucketResponse.ProtoReflect.Descriptor instead.
 func (*DropBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
 }
 
 type CatRequest struct {
@@ -8066,7 +8242,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8078,7 +8254,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8091,7 +8267,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -8131,7 +8307,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8143,7 +8319,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8156,7 +8332,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -8177,7 +8353,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8189,7 +8365,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8202,7 +8378,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -8235,7 +8411,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8247,7 +8423,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8260,7 +8436,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -8278,7 +8454,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8290,7 +8466,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8303,7 +8479,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
 }
 
 type SetupInboxResponse struct {
@@ -8315,7 +8491,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8327,7 +8503,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8340,7 +8516,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -8360,7 +8536,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8372,7 +8548,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8385,7 +8561,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -8413,7 +8589,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8425,7 +8601,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8438,7 +8614,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *SendResponse) GetId() string {
@@ -8471,7 +8647,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[150]
+	mi := &file_weft_v1_weft_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8483,7 +8659,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[150]
+	mi := &file_weft_v1_weft_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8496,7 +8672,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -8515,7 +8691,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[151]
+	mi := &file_weft_v1_weft_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8527,7 +8703,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[151]
+	mi := &file_weft_v1_weft_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8540,7 +8716,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -8559,7 +8735,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[152]
+	mi := &file_weft_v1_weft_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8571,7 +8747,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[152]
+	mi := &file_weft_v1_weft_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8584,7 +8760,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -8603,7 +8779,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[153]
+	mi := &file_weft_v1_weft_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8615,7 +8791,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[153]
+	mi := &file_weft_v1_weft_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8628,7 +8804,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -8647,7 +8823,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[154]
+	mi := &file_weft_v1_weft_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8659,7 +8835,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[154]
+	mi := &file_weft_v1_weft_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8672,7 +8848,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{154}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -8690,7 +8866,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[155]
+	mi := &file_weft_v1_weft_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8702,7 +8878,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[155]
+	mi := &file_weft_v1_weft_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8715,7 +8891,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{155}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{159}
 }
 
 type SentRequest struct {
@@ -8726,7 +8902,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[156]
+	mi := &file_weft_v1_weft_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8738,7 +8914,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[156]
+	mi := &file_weft_v1_weft_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8751,7 +8927,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{156}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{160}
 }
 
 type SentResponse struct {
@@ -8763,7 +8939,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[157]
+	mi := &file_weft_v1_weft_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8775,7 +8951,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[157]
+	mi := &file_weft_v1_weft_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8788,7 +8964,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{157}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{161}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -8813,7 +8989,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[158]
+	mi := &file_weft_v1_weft_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8825,7 +9001,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[158]
+	mi := &file_weft_v1_weft_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8838,7 +9014,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{158}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{162}
 }
 
 func (x *SentMessage) GetId() string {
@@ -8899,7 +9075,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[159]
+	mi := &file_weft_v1_weft_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8911,7 +9087,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[159]
+	mi := &file_weft_v1_weft_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8924,7 +9100,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{159}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -8943,7 +9119,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[160]
+	mi := &file_weft_v1_weft_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8955,7 +9131,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[160]
+	mi := &file_weft_v1_weft_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8968,7 +9144,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{160}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -8993,7 +9169,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[161]
+	mi := &file_weft_v1_weft_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9005,7 +9181,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[161]
+	mi := &file_weft_v1_weft_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9018,7 +9194,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{161}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *Message) GetId() string {
@@ -9175,7 +9351,19 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x14\n" +
 	"\x05bound\x18\x06 \x01(\bR\x05bound\"\x13\n" +
 	"\x11EndSessionRequest\"\x14\n" +
-	"\x12EndSessionResponse\"m\n" +
+	"\x12EndSessionResponse\"\x0e\n" +
+	"\fOfferRequest\"W\n" +
+	"\rOfferResponse\x12\x12\n" +
+	"\x04sign\x18\x01 \x01(\tR\x04sign\x12\x12\n" +
+	"\x04seal\x18\x02 \x01(\fR\x04seal\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"1\n" +
+	"\x0fDelegateRequest\x12\x1e\n" +
+	"\n" +
+	"delegation\x18\x01 \x01(\fR\n" +
+	"delegation\"\x12\n" +
+	"\x10DelegateResponse\"m\n" +
 	"\x0fAddRelayRequest\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
@@ -9704,7 +9892,10 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\tChallenge\x12\x19.weft.v1.ChallengeRequest\x1a\x1a.weft.v1.ChallengeResponse\x123\n" +
 	"\x04Mint\x12\x14.weft.v1.MintRequest\x1a\x15.weft.v1.MintResponse\x12M\n" +
 	"\bDescribe\x12\x1f.weft.v1.DescribeSessionRequest\x1a .weft.v1.DescribeSessionResponse\x12>\n" +
-	"\x03End\x12\x1a.weft.v1.EndSessionRequest\x1a\x1b.weft.v1.EndSessionResponse2\xd0\x01\n" +
+	"\x03End\x12\x1a.weft.v1.EndSessionRequest\x1a\x1b.weft.v1.EndSessionResponse2\x87\x01\n" +
+	"\fSpaceService\x126\n" +
+	"\x05Offer\x12\x15.weft.v1.OfferRequest\x1a\x16.weft.v1.OfferResponse\x12?\n" +
+	"\bDelegate\x12\x18.weft.v1.DelegateRequest\x1a\x19.weft.v1.DelegateResponse2\xd0\x01\n" +
 	"\fRelayService\x12:\n" +
 	"\x03Add\x12\x18.weft.v1.AddRelayRequest\x1a\x19.weft.v1.AddRelayResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.v1.ListRelaysRequest\x1a\x1b.weft.v1.ListRelaysResponse\x12C\n" +
@@ -9782,7 +9973,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 163)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 167)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -9815,205 +10006,209 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*DescribeSessionResponse)(nil),  // 28: weft.v1.DescribeSessionResponse
 	(*EndSessionRequest)(nil),        // 29: weft.v1.EndSessionRequest
 	(*EndSessionResponse)(nil),       // 30: weft.v1.EndSessionResponse
-	(*AddRelayRequest)(nil),          // 31: weft.v1.AddRelayRequest
-	(*AddRelayResponse)(nil),         // 32: weft.v1.AddRelayResponse
-	(*ListRelaysRequest)(nil),        // 33: weft.v1.ListRelaysRequest
-	(*ListRelaysResponse)(nil),       // 34: weft.v1.ListRelaysResponse
-	(*RemoveRelayRequest)(nil),       // 35: weft.v1.RemoveRelayRequest
-	(*RemoveRelayResponse)(nil),      // 36: weft.v1.RemoveRelayResponse
-	(*Relay)(nil),                    // 37: weft.v1.Relay
-	(*AddDeviceRequest)(nil),         // 38: weft.v1.AddDeviceRequest
-	(*AddDeviceResponse)(nil),        // 39: weft.v1.AddDeviceResponse
-	(*AcceptDeviceRequest)(nil),      // 40: weft.v1.AcceptDeviceRequest
-	(*AcceptDeviceResponse)(nil),     // 41: weft.v1.AcceptDeviceResponse
-	(*ListDevicesRequest)(nil),       // 42: weft.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),      // 43: weft.v1.ListDevicesResponse
-	(*RemoveDeviceRequest)(nil),      // 44: weft.v1.RemoveDeviceRequest
-	(*RemoveDeviceResponse)(nil),     // 45: weft.v1.RemoveDeviceResponse
-	(*DeviceChange)(nil),             // 46: weft.v1.DeviceChange
-	(*Device)(nil),                   // 47: weft.v1.Device
-	(*DeviceIn)(nil),                 // 48: weft.v1.DeviceIn
-	(*Database)(nil),                 // 49: weft.v1.Database
-	(*CreateDatabaseRequest)(nil),    // 50: weft.v1.CreateDatabaseRequest
-	(*CreateDatabaseResponse)(nil),   // 51: weft.v1.CreateDatabaseResponse
-	(*RecoverRequest)(nil),           // 52: weft.v1.RecoverRequest
-	(*RecoverResponse)(nil),          // 53: weft.v1.RecoverResponse
-	(*Recovery)(nil),                 // 54: weft.v1.Recovery
-	(*ListDatabasesRequest)(nil),     // 55: weft.v1.ListDatabasesRequest
-	(*ListDatabasesResponse)(nil),    // 56: weft.v1.ListDatabasesResponse
-	(*DatabaseInfoRequest)(nil),      // 57: weft.v1.DatabaseInfoRequest
-	(*DatabaseInfoResponse)(nil),     // 58: weft.v1.DatabaseInfoResponse
-	(*DatabaseStatusRequest)(nil),    // 59: weft.v1.DatabaseStatusRequest
-	(*DatabaseStatusResponse)(nil),   // 60: weft.v1.DatabaseStatusResponse
-	(*PeerStatus)(nil),               // 61: weft.v1.PeerStatus
-	(*InviteRequest)(nil),            // 62: weft.v1.InviteRequest
-	(*InviteResponse)(nil),           // 63: weft.v1.InviteResponse
-	(*MembersRequest)(nil),           // 64: weft.v1.MembersRequest
-	(*MembersResponse)(nil),          // 65: weft.v1.MembersResponse
-	(*Member)(nil),                   // 66: weft.v1.Member
-	(*WaitingJoin)(nil),              // 67: weft.v1.WaitingJoin
-	(*InvitesRequest)(nil),           // 68: weft.v1.InvitesRequest
-	(*InvitesResponse)(nil),          // 69: weft.v1.InvitesResponse
-	(*InviteInfo)(nil),               // 70: weft.v1.InviteInfo
-	(*RevokeInviteRequest)(nil),      // 71: weft.v1.RevokeInviteRequest
-	(*RevokeInviteResponse)(nil),     // 72: weft.v1.RevokeInviteResponse
-	(*AdmitRequest)(nil),             // 73: weft.v1.AdmitRequest
-	(*AdmitResponse)(nil),            // 74: weft.v1.AdmitResponse
-	(*SetRoleRequest)(nil),           // 75: weft.v1.SetRoleRequest
-	(*SetRoleResponse)(nil),          // 76: weft.v1.SetRoleResponse
-	(*RemoveMemberRequest)(nil),      // 77: weft.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),     // 78: weft.v1.RemoveMemberResponse
-	(*LeaveRequest)(nil),             // 79: weft.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 80: weft.v1.LeaveResponse
-	(*TransferRequest)(nil),          // 81: weft.v1.TransferRequest
-	(*TransferResponse)(nil),         // 82: weft.v1.TransferResponse
-	(*RotateRequest)(nil),            // 83: weft.v1.RotateRequest
-	(*RotateResponse)(nil),           // 84: weft.v1.RotateResponse
-	(*JoinRequest)(nil),              // 85: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 86: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 87: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 88: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 89: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 90: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 91: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 92: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 93: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 94: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 95: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 96: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 97: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 98: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 99: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 100: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 101: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 102: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 103: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 104: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 105: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 106: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 107: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 108: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 109: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 110: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 111: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 112: weft.v1.Collection
-	(*Index)(nil),                    // 113: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 114: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 115: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 116: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 117: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 118: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 119: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 120: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 121: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 122: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 123: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 124: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 125: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 126: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 127: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 128: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 129: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 130: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 131: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 132: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 133: weft.v1.BucketNodeResponse
-	(*FileChunk)(nil),                // 134: weft.v1.FileChunk
-	(*PushRequest)(nil),              // 135: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 136: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 137: weft.v1.BucketNote
-	(*RemoveFilesRequest)(nil),       // 138: weft.v1.RemoveFilesRequest
-	(*RemoveFilesResponse)(nil),      // 139: weft.v1.RemoveFilesResponse
-	(*DropBucketRequest)(nil),        // 140: weft.v1.DropBucketRequest
-	(*DropBucketResponse)(nil),       // 141: weft.v1.DropBucketResponse
-	(*CatRequest)(nil),               // 142: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 143: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 144: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 145: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 146: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 147: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 148: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 149: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 150: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 151: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 152: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 153: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 154: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 155: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 156: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 157: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 158: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 159: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 160: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 161: weft.v1.Message
-	nil,                              // 162: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 163: google.protobuf.Timestamp
+	(*OfferRequest)(nil),             // 31: weft.v1.OfferRequest
+	(*OfferResponse)(nil),            // 32: weft.v1.OfferResponse
+	(*DelegateRequest)(nil),          // 33: weft.v1.DelegateRequest
+	(*DelegateResponse)(nil),         // 34: weft.v1.DelegateResponse
+	(*AddRelayRequest)(nil),          // 35: weft.v1.AddRelayRequest
+	(*AddRelayResponse)(nil),         // 36: weft.v1.AddRelayResponse
+	(*ListRelaysRequest)(nil),        // 37: weft.v1.ListRelaysRequest
+	(*ListRelaysResponse)(nil),       // 38: weft.v1.ListRelaysResponse
+	(*RemoveRelayRequest)(nil),       // 39: weft.v1.RemoveRelayRequest
+	(*RemoveRelayResponse)(nil),      // 40: weft.v1.RemoveRelayResponse
+	(*Relay)(nil),                    // 41: weft.v1.Relay
+	(*AddDeviceRequest)(nil),         // 42: weft.v1.AddDeviceRequest
+	(*AddDeviceResponse)(nil),        // 43: weft.v1.AddDeviceResponse
+	(*AcceptDeviceRequest)(nil),      // 44: weft.v1.AcceptDeviceRequest
+	(*AcceptDeviceResponse)(nil),     // 45: weft.v1.AcceptDeviceResponse
+	(*ListDevicesRequest)(nil),       // 46: weft.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),      // 47: weft.v1.ListDevicesResponse
+	(*RemoveDeviceRequest)(nil),      // 48: weft.v1.RemoveDeviceRequest
+	(*RemoveDeviceResponse)(nil),     // 49: weft.v1.RemoveDeviceResponse
+	(*DeviceChange)(nil),             // 50: weft.v1.DeviceChange
+	(*Device)(nil),                   // 51: weft.v1.Device
+	(*DeviceIn)(nil),                 // 52: weft.v1.DeviceIn
+	(*Database)(nil),                 // 53: weft.v1.Database
+	(*CreateDatabaseRequest)(nil),    // 54: weft.v1.CreateDatabaseRequest
+	(*CreateDatabaseResponse)(nil),   // 55: weft.v1.CreateDatabaseResponse
+	(*RecoverRequest)(nil),           // 56: weft.v1.RecoverRequest
+	(*RecoverResponse)(nil),          // 57: weft.v1.RecoverResponse
+	(*Recovery)(nil),                 // 58: weft.v1.Recovery
+	(*ListDatabasesRequest)(nil),     // 59: weft.v1.ListDatabasesRequest
+	(*ListDatabasesResponse)(nil),    // 60: weft.v1.ListDatabasesResponse
+	(*DatabaseInfoRequest)(nil),      // 61: weft.v1.DatabaseInfoRequest
+	(*DatabaseInfoResponse)(nil),     // 62: weft.v1.DatabaseInfoResponse
+	(*DatabaseStatusRequest)(nil),    // 63: weft.v1.DatabaseStatusRequest
+	(*DatabaseStatusResponse)(nil),   // 64: weft.v1.DatabaseStatusResponse
+	(*PeerStatus)(nil),               // 65: weft.v1.PeerStatus
+	(*InviteRequest)(nil),            // 66: weft.v1.InviteRequest
+	(*InviteResponse)(nil),           // 67: weft.v1.InviteResponse
+	(*MembersRequest)(nil),           // 68: weft.v1.MembersRequest
+	(*MembersResponse)(nil),          // 69: weft.v1.MembersResponse
+	(*Member)(nil),                   // 70: weft.v1.Member
+	(*WaitingJoin)(nil),              // 71: weft.v1.WaitingJoin
+	(*InvitesRequest)(nil),           // 72: weft.v1.InvitesRequest
+	(*InvitesResponse)(nil),          // 73: weft.v1.InvitesResponse
+	(*InviteInfo)(nil),               // 74: weft.v1.InviteInfo
+	(*RevokeInviteRequest)(nil),      // 75: weft.v1.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),     // 76: weft.v1.RevokeInviteResponse
+	(*AdmitRequest)(nil),             // 77: weft.v1.AdmitRequest
+	(*AdmitResponse)(nil),            // 78: weft.v1.AdmitResponse
+	(*SetRoleRequest)(nil),           // 79: weft.v1.SetRoleRequest
+	(*SetRoleResponse)(nil),          // 80: weft.v1.SetRoleResponse
+	(*RemoveMemberRequest)(nil),      // 81: weft.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),     // 82: weft.v1.RemoveMemberResponse
+	(*LeaveRequest)(nil),             // 83: weft.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 84: weft.v1.LeaveResponse
+	(*TransferRequest)(nil),          // 85: weft.v1.TransferRequest
+	(*TransferResponse)(nil),         // 86: weft.v1.TransferResponse
+	(*RotateRequest)(nil),            // 87: weft.v1.RotateRequest
+	(*RotateResponse)(nil),           // 88: weft.v1.RotateResponse
+	(*JoinRequest)(nil),              // 89: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 90: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 91: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 92: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 93: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 94: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 95: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 96: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 97: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 98: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 99: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 100: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 101: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 102: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 103: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 104: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 105: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 106: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 107: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 108: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 109: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 110: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 111: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 112: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 113: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 114: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 115: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 116: weft.v1.Collection
+	(*Index)(nil),                    // 117: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 118: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 119: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 120: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 121: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 122: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 123: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 124: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 125: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 126: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 127: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 128: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 129: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 130: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 131: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 132: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 133: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 134: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 135: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 136: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 137: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 138: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 139: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 140: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 141: weft.v1.BucketNote
+	(*RemoveFilesRequest)(nil),       // 142: weft.v1.RemoveFilesRequest
+	(*RemoveFilesResponse)(nil),      // 143: weft.v1.RemoveFilesResponse
+	(*DropBucketRequest)(nil),        // 144: weft.v1.DropBucketRequest
+	(*DropBucketResponse)(nil),       // 145: weft.v1.DropBucketResponse
+	(*CatRequest)(nil),               // 146: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 147: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 148: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 149: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 150: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 151: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 152: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 153: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 154: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 155: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 156: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 157: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 158: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 159: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 160: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 161: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 162: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 163: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 164: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 165: weft.v1.Message
+	nil,                              // 166: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 167: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	163, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	163, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	167, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	167, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	163, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	163, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	163, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	163, // 13: weft.v1.ChallengeResponse.time:type_name -> google.protobuf.Timestamp
-	163, // 14: weft.v1.MintResponse.expires:type_name -> google.protobuf.Timestamp
-	163, // 15: weft.v1.MintResponse.time:type_name -> google.protobuf.Timestamp
-	163, // 16: weft.v1.DescribeSessionResponse.expires:type_name -> google.protobuf.Timestamp
-	37,  // 17: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
-	37,  // 18: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	46,  // 19: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
-	46,  // 20: weft.v1.AcceptDeviceResponse.changes:type_name -> weft.v1.DeviceChange
-	47,  // 21: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
-	46,  // 22: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
-	48,  // 23: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
-	163, // 24: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
-	49,  // 25: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	49,  // 26: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
-	163, // 27: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
-	49,  // 28: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	162, // 29: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	61,  // 30: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	67,  // 31: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
-	163, // 32: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	66,  // 33: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
-	67,  // 34: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
-	54,  // 35: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
-	54,  // 36: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
-	163, // 37: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
-	163, // 38: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
-	70,  // 39: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
-	163, // 40: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
-	49,  // 41: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	105, // 42: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
-	105, // 43: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	163, // 44: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	163, // 45: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	113, // 46: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	112, // 47: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	112, // 48: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	113, // 49: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	113, // 50: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	122, // 51: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	122, // 52: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	129, // 53: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	137, // 54: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	134, // 55: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	137, // 56: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	134, // 57: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	161, // 58: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	161, // 59: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	158, // 60: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	163, // 61: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	161, // 62: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	163, // 63: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	167, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	167, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	167, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	167, // 13: weft.v1.ChallengeResponse.time:type_name -> google.protobuf.Timestamp
+	167, // 14: weft.v1.MintResponse.expires:type_name -> google.protobuf.Timestamp
+	167, // 15: weft.v1.MintResponse.time:type_name -> google.protobuf.Timestamp
+	167, // 16: weft.v1.DescribeSessionResponse.expires:type_name -> google.protobuf.Timestamp
+	41,  // 17: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
+	41,  // 18: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
+	50,  // 19: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	50,  // 20: weft.v1.AcceptDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	51,  // 21: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
+	50,  // 22: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	52,  // 23: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
+	167, // 24: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
+	53,  // 25: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	53,  // 26: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
+	167, // 27: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
+	53,  // 28: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	166, // 29: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	65,  // 30: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	71,  // 31: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
+	167, // 32: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	70,  // 33: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
+	71,  // 34: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
+	58,  // 35: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
+	58,  // 36: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
+	167, // 37: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	167, // 38: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	74,  // 39: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
+	167, // 40: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	53,  // 41: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	109, // 42: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
+	109, // 43: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	167, // 44: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	167, // 45: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	117, // 46: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	116, // 47: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	116, // 48: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	117, // 49: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	117, // 50: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	126, // 51: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	126, // 52: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	133, // 53: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	141, // 54: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	138, // 55: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	141, // 56: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	138, // 57: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	165, // 58: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	165, // 59: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	162, // 60: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	167, // 61: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	165, // 62: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	167, // 63: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 64: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 65: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	9,   // 66: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
@@ -10027,135 +10222,139 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	25,  // 74: weft.v1.SessionService.Mint:input_type -> weft.v1.MintRequest
 	27,  // 75: weft.v1.SessionService.Describe:input_type -> weft.v1.DescribeSessionRequest
 	29,  // 76: weft.v1.SessionService.End:input_type -> weft.v1.EndSessionRequest
-	31,  // 77: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	33,  // 78: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	35,  // 79: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	38,  // 80: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
-	40,  // 81: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
-	42,  // 82: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
-	44,  // 83: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
-	50,  // 84: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	55,  // 85: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	57,  // 86: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	59,  // 87: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	59,  // 88: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	62,  // 89: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	85,  // 90: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	64,  // 91: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
-	68,  // 92: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
-	71,  // 93: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
-	73,  // 94: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
-	75,  // 95: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
-	77,  // 96: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
-	79,  // 97: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
-	81,  // 98: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
-	52,  // 99: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
-	83,  // 100: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
-	87,  // 101: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	89,  // 102: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	91,  // 103: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	93,  // 104: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	95,  // 105: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	97,  // 106: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	99,  // 107: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	101, // 108: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	103, // 109: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	106, // 110: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	108, // 111: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	110, // 112: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	114, // 113: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	116, // 114: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	118, // 115: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	120, // 116: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	123, // 117: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	125, // 118: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	127, // 119: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	130, // 120: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	132, // 121: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	135, // 122: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	142, // 123: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	138, // 124: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
-	140, // 125: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
-	144, // 126: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	146, // 127: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	148, // 128: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	150, // 129: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	152, // 130: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	154, // 131: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	156, // 132: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	159, // 133: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 134: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 135: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 136: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 137: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 138: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 139: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 140: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 141: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 142: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 143: weft.v1.SessionService.Challenge:output_type -> weft.v1.ChallengeResponse
-	26,  // 144: weft.v1.SessionService.Mint:output_type -> weft.v1.MintResponse
-	28,  // 145: weft.v1.SessionService.Describe:output_type -> weft.v1.DescribeSessionResponse
-	30,  // 146: weft.v1.SessionService.End:output_type -> weft.v1.EndSessionResponse
-	32,  // 147: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	34,  // 148: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	36,  // 149: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	39,  // 150: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
-	41,  // 151: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
-	43,  // 152: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
-	45,  // 153: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
-	51,  // 154: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	56,  // 155: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	58,  // 156: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	60,  // 157: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	60,  // 158: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	63,  // 159: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	86,  // 160: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	65,  // 161: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	69,  // 162: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	72,  // 163: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	74,  // 164: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	76,  // 165: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
-	78,  // 166: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
-	80,  // 167: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
-	82,  // 168: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
-	53,  // 169: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
-	84,  // 170: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
-	88,  // 171: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	90,  // 172: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	92,  // 173: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	94,  // 174: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	96,  // 175: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	98,  // 176: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	100, // 177: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	102, // 178: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	104, // 179: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	107, // 180: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	109, // 181: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	111, // 182: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	115, // 183: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	117, // 184: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	119, // 185: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	121, // 186: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	124, // 187: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	126, // 188: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	128, // 189: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	131, // 190: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	133, // 191: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	136, // 192: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	143, // 193: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	139, // 194: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
-	141, // 195: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
-	145, // 196: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	147, // 197: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	149, // 198: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	151, // 199: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	153, // 200: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	155, // 201: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	157, // 202: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	160, // 203: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	134, // [134:204] is the sub-list for method output_type
-	64,  // [64:134] is the sub-list for method input_type
+	31,  // 77: weft.v1.SpaceService.Offer:input_type -> weft.v1.OfferRequest
+	33,  // 78: weft.v1.SpaceService.Delegate:input_type -> weft.v1.DelegateRequest
+	35,  // 79: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	37,  // 80: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	39,  // 81: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	42,  // 82: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
+	44,  // 83: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
+	46,  // 84: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
+	48,  // 85: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
+	54,  // 86: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	59,  // 87: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	61,  // 88: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	63,  // 89: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	63,  // 90: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	66,  // 91: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	89,  // 92: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	68,  // 93: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
+	72,  // 94: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
+	75,  // 95: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
+	77,  // 96: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
+	79,  // 97: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
+	81,  // 98: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
+	83,  // 99: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
+	85,  // 100: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
+	56,  // 101: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
+	87,  // 102: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
+	91,  // 103: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	93,  // 104: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	95,  // 105: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	97,  // 106: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	99,  // 107: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	101, // 108: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	103, // 109: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	105, // 110: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	107, // 111: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	110, // 112: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	112, // 113: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	114, // 114: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	118, // 115: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	120, // 116: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	122, // 117: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	124, // 118: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	127, // 119: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	129, // 120: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	131, // 121: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	134, // 122: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	136, // 123: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	139, // 124: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	146, // 125: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	142, // 126: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
+	144, // 127: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
+	148, // 128: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	150, // 129: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	152, // 130: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	154, // 131: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	156, // 132: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	158, // 133: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	160, // 134: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	163, // 135: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 136: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 137: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 138: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 139: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 140: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 141: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 142: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 143: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 144: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 145: weft.v1.SessionService.Challenge:output_type -> weft.v1.ChallengeResponse
+	26,  // 146: weft.v1.SessionService.Mint:output_type -> weft.v1.MintResponse
+	28,  // 147: weft.v1.SessionService.Describe:output_type -> weft.v1.DescribeSessionResponse
+	30,  // 148: weft.v1.SessionService.End:output_type -> weft.v1.EndSessionResponse
+	32,  // 149: weft.v1.SpaceService.Offer:output_type -> weft.v1.OfferResponse
+	34,  // 150: weft.v1.SpaceService.Delegate:output_type -> weft.v1.DelegateResponse
+	36,  // 151: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	38,  // 152: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	40,  // 153: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	43,  // 154: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
+	45,  // 155: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
+	47,  // 156: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
+	49,  // 157: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
+	55,  // 158: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	60,  // 159: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	62,  // 160: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	64,  // 161: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	64,  // 162: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	67,  // 163: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	90,  // 164: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	69,  // 165: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	73,  // 166: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	76,  // 167: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	78,  // 168: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	80,  // 169: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	82,  // 170: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	84,  // 171: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	86,  // 172: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	57,  // 173: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
+	88,  // 174: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	92,  // 175: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	94,  // 176: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	96,  // 177: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	98,  // 178: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	100, // 179: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	102, // 180: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	104, // 181: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	106, // 182: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	108, // 183: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	111, // 184: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	113, // 185: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	115, // 186: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	119, // 187: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	121, // 188: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	123, // 189: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	125, // 190: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	128, // 191: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	130, // 192: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	132, // 193: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	135, // 194: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	137, // 195: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	140, // 196: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	147, // 197: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	143, // 198: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
+	145, // 199: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
+	149, // 200: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	151, // 201: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	153, // 202: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	155, // 203: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	157, // 204: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	159, // 205: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	161, // 206: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	164, // 207: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	136, // [136:208] is the sub-list for method output_type
+	64,  // [64:136] is the sub-list for method input_type
 	64,  // [64:64] is the sub-list for extension type_name
 	64,  // [64:64] is the sub-list for extension extendee
 	0,   // [0:64] is the sub-list for field type_name
@@ -10172,9 +10371,9 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   163,
+			NumMessages:   167,
 			NumExtensions: 0,
-			NumServices:   9,
+			NumServices:   10,
 		},
 		GoTypes:           file_weft_v1_weft_proto_goTypes,
 		DependencyIndexes: file_weft_v1_weft_proto_depIdxs,
