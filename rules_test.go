@@ -210,7 +210,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/horizon", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/horizon", "node/internal/journal", "node/internal/hosting", "node/internal/numbers", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -232,7 +232,8 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
 		"node/internal/pairing":  {"keys", "internal/canonical", "internal/fault"},
-		"node/internal/horizon":  {},
+		"node/internal/horizon":  {"db/replica", "internal/clock", "internal/fault"},
+		"node/internal/numbers":  {"node/internal/rows", "internal/store"},
 		"node/internal/journal":  {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
 		"node/internal/sizes":    {},
 		"node/internal/swap":     {"internal/durable"},

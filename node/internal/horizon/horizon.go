@@ -10,9 +10,14 @@ package horizon
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/weftdb/weft/db/replica"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Every is how often at most, if nothing else is asked for.
@@ -50,24 +55,17 @@ func (p *Plan) Look(now, last time.Time, uncovered bool) bool {
 }
 
 // A Database is one that horizons may be written in.
-type Database interface {
-	comparable
-	// Stirred says that others have written what no horizon may have seen.
-	Stirred() *atomic.Bool
-	// Ready reports whether this device has what others have.
-	Ready() bool
-	// Uncovered reports whether this device may write horizons and holds what others wrote and
-	// no horizon in force has seen; and when the last of these was written, the zero time for
-	// none.
-	Uncovered(ctx context.Context) (last time.Time, some bool, err error)
-	// Write writes a horizon.
-	Write(ctx context.Context) error
+type Database struct {
+	Name    string
+	Stirred *atomic.Bool // others have written what no horizon may have seen; it names the database
+	Ready   func() bool  // this device has what others have
+	Open    func(context.Context) (*replica.Replica, error)
 }
 
-// Run writes horizons until ctx ends, by the time of now. failed is told of one that is not
-// written; it is tried again.
-func Run[D Database](ctx context.Context, every time.Duration, all func() []D, now func() time.Time, failed func(D, error)) {
-	plans := map[D]*Plan{}
+// Run writes horizons until ctx ends, by a clock, of databases that are asked for each time.
+// One that is not written is tried again, and logged.
+func Run(ctx context.Context, every time.Duration, all func() []Database, c *clock.Clock, log *slog.Logger) {
+	plans := map[*atomic.Bool]*Plan{}
 	look := time.NewTicker(max(min(time.Minute, every/4), time.Millisecond))
 	defer look.Stop()
 	for {
@@ -76,17 +74,18 @@ func Run[D Database](ctx context.Context, every time.Duration, all func() []D, n
 			return
 		case <-look.C:
 		}
-		here := map[D]bool{}
+		here := map[*atomic.Bool]bool{}
 		for _, d := range all() {
-			here[d] = true
-			if !d.Stirred().Load() {
+			here[d.Stirred] = true
+			if !d.Stirred.Load() {
 				continue
 			}
-			if plans[d] == nil {
-				plans[d] = &Plan{Every: every, Draw: func(most time.Duration) time.Duration { return rand.N(most + 1) }}
+			if plans[d.Stirred] == nil {
+				plans[d.Stirred] = &Plan{Every: every, Draw: func(most time.Duration) time.Duration { return rand.N(most + 1) }}
 			}
-			if err := write(ctx, d, plans[d], now()); err != nil && ctx.Err() == nil {
-				failed(d, err)
+			err := d.look(ctx, plans[d.Stirred], c.Real().Wall())
+			if err != nil && ctx.Err() == nil && !fault.Is(err, fault.Closed) {
+				log.Warn("a horizon is not written", "database", d.Name, "error", err)
 			}
 		}
 		for d := range plans {
@@ -97,18 +96,34 @@ func Run[D Database](ctx context.Context, every time.Duration, all func() []D, n
 	}
 }
 
-// write writes one if it is time.
-func write[D Database](ctx context.Context, d D, p *Plan, now time.Time) error {
+// look writes one if it is time.
+func (d *Database) look(ctx context.Context, p *Plan, now time.Time) error {
 	if p.Waits(now) || !d.Ready() {
 		return nil
 	}
-	d.Stirred().Store(false) // what comes from now on is looked at again
-	last, some, err := d.Uncovered(ctx)
-	if err == nil && p.Look(now, last, some) {
-		some, err = false, d.Write(ctx)
-	}
-	if some || err != nil {
-		d.Stirred().Store(true)
+	d.Stirred.Store(false) // what comes from now on is looked at again
+	again, err := d.write(ctx, p, now)
+	if again || err != nil {
+		d.Stirred.Store(true)
 	}
 	return err
+}
+
+func (d *Database) write(ctx context.Context, p *Plan, now time.Time) (again bool, err error) {
+	fold, err := d.Open(ctx)
+	if err != nil {
+		return false, err
+	}
+	last, some, err := fold.Uncovered(ctx)
+	if err != nil {
+		return false, err
+	}
+	var at time.Time
+	if last > 0 {
+		at = last.Wall()
+	}
+	if p.Look(now, at, some) {
+		return false, fold.WriteHorizon(ctx)
+	}
+	return some, nil
 }
