@@ -90,7 +90,9 @@ func (t *tracker) foldAll(entries []journal.Entry, void fold.Cut) {
 			recs = append(recs, rec)
 		}
 	}
-	laws := newReferenceLaws(recs, entries, void, func(clock.RecordID) string { return judge.RoleOwner })
+	owners := func(clock.RecordID) string { return judge.RoleOwner }
+	referencePlaces(recs, entries, void, owners)
+	laws := newReferenceLaws(recs, entries, void, owners)
 	for _, rec := range recs {
 		before := map[string]keyspace.State{}
 		vs := make([]judge.Verdict, len(rec.Ops))

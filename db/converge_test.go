@@ -96,7 +96,11 @@ func encoded(t *rapid.T, es []journal.Entry, e journal.Entry, ops []db.Op) []byt
 	if i < 0 || rapid.IntRange(0, 5).Draw(t, "unviewed") == 0 {
 		return db.Encode(ops)
 	}
-	all := rapid.Bool().Draw(t, "sees all")
+	return db.EncodeView(ops[i], viewOf(t, es, e, rapid.Bool().Draw(t, "sees all")))
+}
+
+// viewOf draws what the author of e had of es.
+func viewOf(t *rapid.T, es []journal.Entry, e journal.Entry, all bool) []clock.RecordID {
 	tops := map[clock.LogID]clock.RecordID{}
 	for _, o := range es {
 		later := o.Time >= e.Time && rapid.IntRange(0, 19).Draw(t, "later") > 0
@@ -107,7 +111,7 @@ func encoded(t *rapid.T, es []journal.Entry, e journal.Entry, ops []db.Op) []byt
 	if rapid.IntRange(0, 19).Draw(t, "invented") == 0 {
 		tops[clock.LogID{3}] = clock.RecordID{Log: clock.LogID{3}, Seq: 99, Hash: clock.Hash{99}}
 	}
-	return db.EncodeView(ops[i], slices.Collect(maps.Values(tops)))
+	return slices.Collect(maps.Values(tops))
 }
 
 func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*replica.Replica, *dbtest.Journal) {

@@ -51,6 +51,7 @@ func ReferenceRights(entries []journal.Entry, c fold.Cut, right func(clock.Recor
 			recs = append(recs, journal.Decode(&journal.Arrival{Entry: entries[i]}))
 		}
 	}
+	referencePlaces(recs, entries, c, right)
 	f.laws = newReferenceLaws(recs, entries, c, right)
 	for _, rec := range recs {
 		f.fold(rec)

@@ -84,7 +84,7 @@ func (c *Collection) CreateIndexWith(ctx context.Context, index Index, o CreateI
 		if o.Background {
 			return x.Name, nil
 		}
-		return x.Name, c.db.fold.AwaitIndex(ctx, c.name, x)
+		return x.Name, c.awaitIndex(ctx, x)
 	}
 	doc, err := bson.Marshal(keyspace.IndexDoc(x))
 	if err != nil {
@@ -111,7 +111,23 @@ func (c *Collection) CreateIndexWith(ctx context.Context, index Index, o CreateI
 	if err := c.db.define(ctx, c.name, add); err != nil || o.Background {
 		return x.Name, err
 	}
-	return x.Name, c.db.fold.AwaitIndex(ctx, c.name, x)
+	return x.Name, c.awaitIndex(ctx, x)
+}
+
+// awaitIndex waits until x covers all documents.
+func (c *Collection) awaitIndex(ctx context.Context, x keyspace.IndexDef) error {
+	f := c.db.fold
+	return f.Await(ctx, func() (bool, error) {
+		of := f.Cat.Colls[c.name]
+		if of == nil {
+			return false, fault.Of(keyspace.ErrNotFound, "collection %s was dropped while an index was built", c.name)
+		}
+		ix := keyspace.FindIndex(of.Indexes, x)
+		if ix == nil {
+			return false, fault.Of(keyspace.ErrNotFound, "index %s was dropped while it was built", x.Name)
+		}
+		return ix.Ready, nil
+	})
 }
 
 // CheckIndex refuses an index that cannot be beside those that the collection has.

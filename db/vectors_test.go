@@ -24,7 +24,7 @@ func TestVectors(t *testing.T) {
 	vectors.Check(t, "stamps", "docs/design/watch.md, Refused operations", vectors.Vector{
 		Name: "stamp", Values: s, Gives: vectors.Gives{"text": db.StampText(s)},
 	})
-	vectors.Check(t, "fold", "docs/design/db.md, Rules: records, and what all before one and itself give", folded(t)...)
+	vectors.Check(t, "fold", "docs/design/db.md, Rules, and docs/design/places.md: records, and what all before one and itself give", folded(t)...)
 }
 
 // folded has records that are folded one after the other: several reasons in an atomic record,
@@ -53,8 +53,10 @@ func folded(t *testing.T) (all []vectors.Vector) {
 		name   string
 		atomic bool
 		log    byte
+		at     int // 0, or of which record it has the time, and one more
 		ops    []db.Op
 		raw    []byte
+		sees   int // of a horizon, how many of the records before it
 	}{
 		{name: "two inserts", ops: []db.Op{op(insert, "", "", `{"_id":1,"n":1}`), op(insert, "", "", `{"_id":2,"n":"x"}`)}},
 		{name: "new fields in order", ops: []db.Op{op(update, `1`, `{"n":1}`, `{"$set":{"z":1,"b.c":2,"a":3,"b.a":4},"$inc":{"n":1,"k":5}}`)}},
@@ -69,16 +71,25 @@ func folded(t *testing.T) (all []vectors.Vector) {
 		{name: "malformed", raw: []byte{1, 0, 0}},
 		{name: "what cannot be added", ops: []db.Op{op(update, `1`, `{}`, `{"$set":{"w":1},"$inc":{"b":1}}`), op(update, `1`, `{}`, `{"$set":{"_mod":1}}`)}},
 		{name: "the higher log of two at one time", log: 3, ops: []db.Op{op(insert, "", "", `{"_id":"twice","of":3}`)}},
-		{name: "the lower log, at the time of the one before", log: 2, ops: []db.Op{op(insert, "", "", `{"_id":"twice","of":2}`)}},
+		{name: "the lower log, at the time of the one before", log: 2, at: 13, ops: []db.Op{op(insert, "", "", `{"_id":"twice","of":2}`)}},
+		{name: "a horizon", log: 4, sees: 13},
+		{name: "what a horizon has not seen, dated back", log: 5, at: 2, ops: []db.Op{op(update, `1`, `{}`, `{"$set":{"late":1}}`), dup}},
+		{name: "a horizon that names less than one that it has seen", log: 4, sees: 2},
 	} {
 		e := journal.Entry{
 			ID:   clock.RecordID{Log: clock.LogID{max(r.log, 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), 1}},
 			Time: clock.Time(1_700_000_000_000+int64(i)*1000) << 16, Atomic: r.atomic, Payload: r.raw, Writer: "did:key:w", Role: "writer",
 		}
-		if r.log == 2 {
-			e.Time = es[i-1].Time
+		if r.at > 0 {
+			e.Time = es[r.at-1].Time
 		}
-		if r.raw == nil {
+		if r.sees > 0 {
+			tops := map[clock.LogID]clock.RecordID{}
+			for _, o := range es[:r.sees] {
+				tops[o.ID.Log] = o.ID
+			}
+			e.Payload = db.EncodeHorizon(e.Time-1, slices.Collect(maps.Values(tops)))
+		} else if r.raw == nil {
 			e.Payload = db.Encode(r.ops)
 		}
 		es = append(es, e)
@@ -96,7 +107,7 @@ func folded(t *testing.T) (all []vectors.Vector) {
 			}
 		}
 		all = append(all, vectors.Vector{Name: r.name, Bytes: e.Payload, Gives: vectors.Gives{
-			"time": e.Time, "log": e.ID.Log, "hash": e.ID.Hash, "atomic": e.Atomic, "documents": docs, "refusals": slices.Sorted(maps.Values(refused)), "state": hash,
+			"time": e.Time, "log": e.ID.Log, "seq": e.ID.Seq, "hash": e.ID.Hash, "atomic": e.Atomic, "documents": docs, "refusals": slices.Sorted(maps.Values(refused)), "state": hash,
 		}})
 	}
 	return all

@@ -54,6 +54,15 @@ func (t *Thread) RightOf(id RecordID) (role Role, rank []byte, err error) {
 // hash, at most limit.
 func (t *Thread) DataView(limit int) []RecordID { return t.held().DataView(limit) }
 
+// CaughtUp reports whether this node has all that a relay in use has, or two other members,
+// or, where no relay is in use, all others.
+func (t *Thread) CaughtUp() bool {
+	h := t.share.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return t.share.caughtUp()
+}
+
 // HeldAt returns when a data record that is held was written, by its clock.
 func (t *Thread) HeldAt(id RecordID) (at Time, held bool, err error) { return t.held().HeldAt(id) }
 

@@ -294,7 +294,10 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 	if told != taken {
 		return nil // it is being cut: there is nothing to compare with
 	}
-	n, want := fold.StateHash()
+	n, want, ok := fold.State()
+	if !ok {
+		return nil // nor here
+	}
 	defer func() {
 		if fault.Is(err, fault.DiskFull) {
 			err = fault.Of(store.ErrDiskFull, "the check folds %s once more, which needs room: the disk that holds %s is full: free some space", d.name, d.n.home.Dir())

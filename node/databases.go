@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/node/internal/handle"
+	"github.com/weftdb/weft/node/internal/numbers"
 	"github.com/weftdb/weft/node/internal/rows"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -48,6 +48,8 @@ type database struct {
 
 	handle.Handle             // of the fold
 	needed        atomic.Bool // a need has not begun
+
+	stirred atomic.Bool // others have written what no horizon may have seen
 
 	rebuilding atomic.Bool         // it is not served before its peers have given what they hold
 	rebuilt    chan struct{}       // closed when it is not rebuilding any more
@@ -86,19 +88,7 @@ func checkName(name string) error {
 }
 
 // foldPrefix begins the keys of a database's fold.
-func foldPrefix(number uint64) []byte {
-	p := []byte{prefixFold}
-	for ; number >= 0x80; number >>= 7 {
-		p = append(p, byte(number)|0x80)
-	}
-	return append(p, byte(number))
-}
-
-// foldNumber returns the number of the database whose fold a key is of.
-func foldNumber(key []byte) (number uint64, ok bool) {
-	number, n := binary.Uvarint(key[1:])
-	return number, n > 0
-}
+func foldPrefix(number uint64) []byte { return numbers.Prefix(prefixFold, number) }
 
 // openDatabases finds the databases of the store and joins their threads. One that is
 // damaged does not keep the node from the others. Removals that a crash cut short come

@@ -64,6 +64,7 @@ func (d *database) need() {
 
 // arrived says that the thread has new records.
 func (d *database) arrived() {
+	d.stirred.Store(true)
 	if !d.Wake() {
 		d.need()
 	}
@@ -77,8 +78,8 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	taken := d.taken == d.told
 	d.cutMu.Unlock()
 	if fold := d.Get(); fold != nil {
-		n, h := fold.StateHash()
-		return n, h, taken
+		n, h, ok := fold.State()
+		return n, h, ok && taken
 	}
 	if !taken {
 		return 0, clock.Hash{}, false // voided opens it

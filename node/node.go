@@ -77,6 +77,10 @@ type Config struct {
 	ScrubEvery time.Duration
 	// ScrubRate is how many bytes that may read in a second; 0 means 4 MiB.
 	ScrubRate int64
+	// HorizonEvery is how often at most this device writes a horizon of what others wrote, in
+	// databases of which it is an owner's or an admin's: 0 means every 15 minutes, negative
+	// never. What it has not seen then and dates itself before comes after.
+	HorizonEvery time.Duration
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
@@ -162,6 +166,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.openRelays,
 		n.startNoting,
 		n.startRebuilding,
+		n.startHorizons,
 		n.startScrub,
 		n.startPruning,
 		n.startRoom,

@@ -9,10 +9,10 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/numbers"
 	"github.com/weftdb/weft/node/internal/rows"
 
 	"github.com/weftdb/weft/internal/store"
@@ -260,46 +260,16 @@ func salvage(ctx context.Context, h *homedir.Home, out *Repair) (unread []store.
 	if err = errors.Join(err, w.Close()); err != nil {
 		return unread, fmt.Errorf("salvage: %w", err)
 	}
-	return unread, errors.Join(net.Restored(to), renumber(to))
+	return unread, errors.Join(net.Restored(to), numbers.Raise(to, keyNumber, prefixFold, mostNumber))
 }
 
-// renumber makes sure that the next database gets a number which nothing has.
-func renumber(st store.Store) error {
-	tx := st.Begin()
-	defer tx.Discard()
-	last, err := tx.Get([]byte(keyNumber))
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	was, _ := strconv.ParseUint(string(last), 10, 64)
-	used := was
-	r := store.Prefix([]byte{prefixFold})
-	r.KeysOnly = true
-	it := tx.Iterate(r)
-	for it.Valid() {
-		number, ok := foldNumber(it.Key())
-		if !ok {
-			it.Next()
-			continue
-		}
-		used = max(used, number)
-		it.Seek(store.PrefixEnd(foldPrefix(number)))
-	}
-	err = it.Err()
-	it.Close()
-	if err == nil {
-		err = rows.EachIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
-			used = max(used, r.Number)
-			return nil
-		})
-	}
-	if err != nil || used == was {
-		return err
-	}
-	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, used, 10)); err != nil {
-		return err
-	}
-	return rows.Commit(st, tx)
+// mostNumber returns the highest number of a database that has a name.
+func mostNumber(r store.Reader) (most uint64, err error) {
+	err = rows.EachIn(r, prefixDatabase, func(_ string, r databaseRow) error {
+		most = max(most, r.Number)
+		return nil
+	})
+	return most, err
 }
 
 // rebuildDamaged rebuilds every damaged database of an offline node, and has those that

@@ -32,6 +32,8 @@ type (
 	Store = store.Store
 	// A Reader reads from a [Store], as of one moment.
 	Reader = store.Reader
+	// A Time is a time of a [Clock].
+	Time = clock.Time
 	// A Clock gives the times of transactions; [Options] has one.
 	Clock = clock.Clock
 )

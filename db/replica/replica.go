@@ -103,6 +103,21 @@ func (r *Replica) Compared() (log [32]byte, ok bool) {
 	return log, false
 }
 
+// State returns up to which arrival the database is folded, and the hash of that state; ok is
+// false while horizons that are folded are not judged, or what they bind is not moved: what
+// another has of the same records may differ then.
+func (r *Replica) State() (n int64, h db.Hash, ok bool) { return r.fold.State() }
+
+// WriteHorizon writes a horizon: what this device does not have now and dates itself before is
+// placed after. Only an owner or an admin can. docs/design/places.md says what it binds.
+func (r *Replica) WriteHorizon(ctx context.Context) error { return r.fold.WriteHorizon(ctx) }
+
+// Uncovered reports whether this device may write horizons and holds what others wrote and no
+// horizon in force has seen; and when the last of these was written, 0 for none.
+func (r *Replica) Uncovered(ctx context.Context) (last Time, some bool, err error) {
+	return r.fold.Uncovered(ctx)
+}
+
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
 // meanwhile. The caller owes Close of the checkpoint.

@@ -20,7 +20,7 @@ from bson.regex import Regex
 from bson.son import SON
 from bson.timestamp import Timestamp
 
-from formats import DATA, SNAPSHOT, Bytes, label, u64
+from formats import ADMIN, DATA, SNAPSHOT, Bytes, label, u64
 from public import Bad, Unknown, blake3, mac, need, uvarint
 
 # ---------------------------------------------------------------- values: docs/design/query.md, as far as the stories need
@@ -238,6 +238,23 @@ def read_target(r):
     return document(struct.pack("<i", len(element) + 5) + element + b"\0")["_id"]
 
 
+def read_view(r):
+    view = [(r.take(32), r.uvarint(), r.take(32)) for _ in range(r.uvarint())]
+    need(view == sorted(set(view)) and len(view) <= 2000 and all(seq > 0 for _, seq, _ in view), "payload: view")
+    return view
+
+
+def read_horizon(payload):
+    """T and view of a horizon; None of what is none: docs/design/places.md."""
+    r = Bytes(payload)
+    if len(payload) > 960 << 10 or payload[:3] != b"\1\0\0":
+        return None
+    r.take(3)
+    horizon = SimpleNamespace(t=r.uint(8), view=read_view(r))
+    r.end()
+    return horizon
+
+
 def read_operations(payload):
     r = Bytes(payload)
     need(len(payload) <= 960 << 10 and r.take(1) == b"\1", "payload: size or version")
@@ -269,8 +286,7 @@ def read_operations(payload):
         ops.append(op)
     if r.at < len(r.data):  # a definition says what its author had
         need(count == 1 and ops[0].name == DEFINITIONS, "payload: a view of no definition")
-        ops[0].view = [(r.take(32), r.uvarint(), r.take(32)) for _ in range(r.uvarint())]
-        need(ops[0].view == sorted(set(ops[0].view)) and len(ops[0].view) <= 2000, "payload: view")
+        ops[0].view = read_view(r)
     r.end()
     need(list(used) == names, "payload: names in order of first use")
     return ops
@@ -292,12 +308,15 @@ class State:
         self.documents, self.gone, self.refused = {}, set(), {}
 
     def record(self, r, flags, payload):
-        """The operations of one record, which come one after the other in the order of stamps."""
+        """The operations of one record, which come one after the other in the order of places."""
+        if getattr(r, "horizon", None):
+            return
         try:
             ops = read_operations(payload)
         except (Bad, UnicodeDecodeError):
             self.refused[r.time, r.log, r.hash, 0] = "malformed"
             return
+        first = getattr(r, "first", r.time)
         before, codes = (dict(self.documents), set(self.gone)), {}
         for i, op in enumerate(ops):
             try:
@@ -307,7 +326,7 @@ class State:
         if flags & 1 and codes:
             self.documents, self.gone = before
             codes = {i: codes.get(i, "atomic") for i in range(len(ops))}
-        self.refused.update({(r.time, r.log, r.hash, i): code for i, code in codes.items()})
+        self.refused.update({(first, r.log, r.hash, i): code for i, code in codes.items()})
 
     def apply(self, op):
         """One operation at its place."""
@@ -376,6 +395,63 @@ class State:
         return blake3(struct.pack("<1024H", *lanes))
 
 
+def placed(records, void):
+    """Records in the order of their places: docs/design/places.md. Each has time, log, seq, hash, flags and payload; by,
+    its author as (identity, seniority), the seniority None for nobody; may, that it can write horizons; and before(x),
+    whether it is x or comes before it in its log. void says of a head that is not
+    among them, and of the time of who names it, that it never counts, and nobody need have it, or it is held."""
+    held = {(r.log, r.seq, r.hash): r for r in records}
+
+    def named(h, x):
+        """Whether h comes after x, or names x or what comes after it."""
+        if x.log == h.log:
+            return x.seq < h.seq and x.before(h)
+        return any(log == x.log and (hash == x.hash or x.seq < seq and (head not in held or x.before(held[head])))
+                   for head in h.horizon.view for log, seq, hash in [head])
+
+    def rules(a, b):
+        return a[1] is not None and (a[0] == b[0] or a[1] < b[1])
+
+    force = []
+    for r in sorted(records, key=lambda r: (r.time, r.log, r.hash)):
+        r.first = r.time
+        try:
+            r.horizon = None if r.flags & 1 else read_horizon(r.payload)
+        except Bad:
+            r.horizon = None
+        if not r.horizon or not r.may or r.horizon.t >= r.time:
+            continue
+        if any(held[g].time >= r.time if g in held else not void(g, r.time) for g in r.horizon.view):
+            continue
+        r.sees = set()
+        for o in force:
+            if o.time < r.time and named(r, o):
+                r.sees |= {o.hash} | o.sees
+        last = [o for o in force if o.hash in r.sees and not any(p.hash in r.sees and o.hash in p.sees for p in force)]
+        if not any(o.horizon.t > r.horizon.t or not all(named(r, held[g]) for g in o.horizon.view if g in held) for o in last):
+            force.append(r)
+
+    def kept(h, x):
+        """Whether what rules h has settled x, and h came late."""
+        near = [o for o in force if o.horizon.t >= x.time and saw(o, x)]
+        return any(rules(o.by, h.by) and h.hash not in o.sees and o.hash not in h.sees
+                   and not any(rules(z.by, o.by) and h.hash in z.sees and o.hash not in z.sees for z in near) for o in near)
+
+    def saw(h, x):
+        return x.time < h.time and named(h, x)
+
+    for x in records:
+        try:
+            moves = not x.horizon and not hasattr(read_operations(x.payload)[0], "view")
+        except (Bad, UnicodeDecodeError):
+            moves = False
+        for h in force if moves else []:
+            senior = rules(x.by, h.by) and x.by[0] != h.by[0]
+            if h.horizon.t >= x.time and not saw(h, x) and not senior and not kept(h, x):
+                x.first = max(x.first, h.horizon.t + 1)
+    return sorted(records, key=lambda r: (r.first, r.time, r.log, r.hash))
+
+
 def floor(checkpoints, log):
     """The heads that a log is cut off at: those of the checkpoint that has seen the others, or names the highest."""
     named = {c.hash: sorted((p for p in c.say.heads if p[0] == log), key=lambda p: p[1:]) for c in checkpoints}
@@ -396,7 +472,7 @@ def above(d, r, heads):
 
 
 def fold(thread, authority):
-    """What counts, in the order of stamps, on top of the snapshots in force: docs/design/checkpoints.md."""
+    """What counts, in the order of places, on top of the snapshots in force: docs/design/checkpoints.md."""
     state, counting, void = State(), [], []
     checkpoints = [r for r in thread.control.values() if r.op == "checkpoint" and r.hash in authority.acting]
     floors = {log: floor(checkpoints, log) for c in checkpoints for log, _, _ in c.say.heads}
@@ -418,6 +494,23 @@ def fold(thread, authority):
         for r in d.records.values():
             if d.kind == DATA and above(d, r, floors.get(d.id)):
                 (counting if authority.counts(r) else void).append(r)
-    for r in sorted(counting, key=lambda r: (r.time, r.log, r.hash)):
-        state.record(r, *thread.open_data(r))
+    for r in counting:
+        r.flags, r.payload = thread.open_data(r)
+        e = authority.defines(r)
+        r.by = (e.identity, (e.role, e.path)) if e else (None, None)
+        r.may = bool(e) and e.role <= ADMIN
+
+        def before(x, r=r):
+            while x and x.seq > r.seq:
+                x = r.of.records.get(x.prev)
+            return x is r
+        r.before = before
+    gone = {(r.log, r.seq, r.hash): r for r in void}
+
+    def settled(head, time):
+        below = any(head[1] <= p[1] for p in floors.get(head[0], []))
+        return below or head in gone and gone[head].time < time
+
+    for r in placed(counting, settled):
+        state.record(r, r.flags, r.payload)
     return state, counting, void

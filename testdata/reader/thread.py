@@ -284,6 +284,12 @@ class Authority:
                 return e
         return None
 
+    def defines(self, x):
+        """The entry under which it counts if it defines something, or is a horizon: it has seen what gave the role."""
+        seen = set().union(*(self.control[c].seen for c in x.control))
+        e = self.counts(x)
+        return e if e and (e.grant.op not in ("role", "transfer") or e.grant.hash in seen) else None
+
     def has_seen(self, c, x):
         """Whether a control record has seen a data record: a view reaches it, its own, or that of one that it has seen,
         which says nothing of the logs of its own identity."""

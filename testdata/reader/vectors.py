@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import formats
-from fold import OPTIONS, State, encoded, key_of, read_operations, read_snapshot
+from fold import OPTIONS, State, encoded, key_of, placed, read_horizon, read_operations, read_snapshot
 from formats import B16, B32, B64, TEXT, UINT, Bytes, Many, chunks, decode, fields, h, label, to, u64
 from public import base32, blake3, did, hkdf, hpke_open, mac, need, unixfs, unseal, uvarint
 from reader import MANIFEST, key_file
@@ -259,6 +259,12 @@ def operations(v, g):
     same(got, [(o["kind"], o["upsert"], o["coll"], o["key"]) for o in want], "operations")
 
 
+def horizon(v, g):
+    h = read_horizon(b(v["bytes"]))
+    same((h.t, [(log.hex(), seq, hash.hex()) for log, seq, hash in h.view]),
+         (v["values"]["t"], [(g["log"], g["seq"], g["hash"]) for g in v["values"]["view"]]), "horizon")
+
+
 def snapshot(v, g):
     got = [(name, mod, encoded(d).hex()) for name, mod, d in read_snapshot(b(v["bytes"]))]
     same(got, [(o["coll"], o["mod"], o["doc"]) for o in v["values"]], "documents")
@@ -295,12 +301,14 @@ FOLDED = {}  # the records of the vectors of fold.json so far
 
 
 def folded(v, g):
-    """Records in a row: each with all before it, in the order of stamps."""
+    """Records in a row: each with all before it, in the order of places. All are one owner's."""
     every = FOLDED.setdefault("records", [])
-    every.append((g["time"], b(g["log"]), b(g["hash"]), g["atomic"], b(v["bytes"])))
+    every.append(SimpleNamespace(time=g["time"], log=b(g["log"]), seq=g["seq"], hash=b(g["hash"]), flags=int(g["atomic"]),
+                                 payload=b(v["bytes"]), by=("owner", ()), may=True))
+    every[-1].before = lambda x, r=every[-1]: x.seq > r.seq or x is r
     whole = State()
-    for time, log, hash, atomic, payload in sorted(every):
-        whole.record(SimpleNamespace(time=time, log=log, hash=hash), int(atomic), payload)
+    for r in placed(every, lambda head, time: False):
+        whole.record(r, r.flags, r.payload)
     got = {f"{name} {key.hex()}": encoded(d).hex() for (name, key), d in whole.documents.items()}
     same(got, g["documents"], "documents")
     same(sorted(whole.refused.values()), g["refusals"], "refusals")
@@ -424,7 +432,7 @@ CHECKS = {
     "memory": [("origin", table([("account", to(32)), ("invite", to(32)), ("proof", to(64))])),
                ("peer", table([("addrs", Many(to(1 << 12)))]))],
     "values": [("", value_key)],
-    "payloads": [("snapshot", snapshot), ("", operations)],
+    "payloads": [("snapshot", snapshot), ("horizon", horizon), ("", operations)],
     "fold": [("", folded)],
     "state": [("seed", seed), ("hash of nothing", empty), ("hash", state)],
     "tokens": [("", token)], "stamps": [("", stamp)], "void": [("", void)], "tips": [("", digest)],

@@ -79,6 +79,19 @@ const (
 	OpOther = OpRefused | OpCleared | OpConflict | OpResolved
 )
 
+// OpOf is what happened to a document that was there, or not, and is now.
+func OpOf(replaced, was, is bool) OpSet {
+	switch {
+	case !is:
+		return OpDelete
+	case !was:
+		return OpInsert
+	case replaced:
+		return OpReplace
+	}
+	return OpUpdate
+}
+
 // OpNames gives each kind its name in change documents and options.
 var OpNames = map[OpSet]string{
 	OpInsert: "insert", OpUpdate: "update", OpReplace: "replace", OpDelete: "delete", OpRefused: "refused", OpCleared: "cleared",

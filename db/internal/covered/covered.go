@@ -5,6 +5,7 @@
 //	Stored      a Check against what a store has
 //	Docs, Left  a Check where other records were folded on top: what these are about is
 //	            folded up to the cut by who can, and the rest is as it is stored
+//	Pace        whether a cut changes no document, so that it can be taken in pieces
 package covered
 
 import (
@@ -61,11 +62,7 @@ func Snapshot(j journal.Journal, ns []int64, c *cut.Cut, log clock.LogID, check 
 		docs += int64(len(rec.Ops))
 	}
 	got := clock.Hash(h.Sum())
-	tag := got
-	if c.Tag != nil {
-		tag = c.Tag(got)
-	}
-	if tag != c.Snapshots[log].State {
+	if c.TagOf(got) != c.Snapshots[log].State {
 		return 0, fault.Of(ErrSnapshot, "the snapshot is not the state that it claims to be: its state hash is %s", got)
 	}
 	return docs, nil
@@ -126,9 +123,10 @@ func (d *Doc) Set(s keyspace.State) {
 type docKey struct{ coll, key string }
 
 // Docs returns the documents that the records after a cut are about, and the latest time
-// that it covers; ok is false if one of these records is not later, or is a definition, whose
+// that it covers, which is moved at least; ok is false if one of these records is not later, or is a definition, whose
 // verdict rests on the others that are held, or if they are about many.
-func Docs(j journal.Journal, s *cut.Survey) (docs []Doc, latest clock.Time, ok bool, err error) {
+func Docs(j journal.Journal, s *cut.Survey, moved clock.Time) (docs []Doc, latest clock.Time, ok bool, err error) {
+	latest = moved
 	for _, n := range s.Heads { // in a log times rise
 		rec, err := journal.Read(j, n)
 		if err != nil {

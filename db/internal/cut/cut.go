@@ -43,6 +43,14 @@ func (c *Cut) Voids(id clock.RecordID, snapshot bool) bool {
 	return snapshot && id.Seq > c.Snapshots[id.Log].Last
 }
 
+// TagOf returns what stands for a state hash in c.
+func (c *Cut) TagOf(state clock.Hash) clock.Hash {
+	if c.Tag == nil {
+		return state
+	}
+	return c.Tag(state)
+}
+
 // Clone returns a copy that shares nothing with c; maps that are nil are empty in it.
 func (c *Cut) Clone() Cut {
 	out := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]Snapshot{}, Tag: c.Tag}

@@ -1,11 +1,9 @@
 package define
 
 import (
-	"bytes"
-	"sort"
-
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/seen"
 	"github.com/weftdb/weft/internal/clock"
 )
 
@@ -134,51 +132,25 @@ func (l *Laws) isWhole(rec *journal.Record) (bool, error) {
 
 // complete is isWhole as it is now. It notes what is missing.
 func (l *Laws) complete(rec *journal.Record) (bool, error) {
-	lacks := func(h clock.RecordID) (bool, error) {
-		if l.Below(h) {
-			return false, nil
-		}
-		at, held, err := l.Journal.Held(h)
-		return !held || at >= rec.Time, err
-	}
+	sight := l.sight()
 	if h, ok := l.missing[rec.ID]; ok {
-		if lack, err := lacks(h); lack || err != nil {
+		if lacks, err := sight.LacksHead(h, rec.Time); lacks || err != nil {
 			return false, err
 		}
 	}
-	for _, h := range rec.View {
-		if lack, err := lacks(h); err != nil {
-			return false, err
-		} else if lack {
-			l.missing[rec.ID] = h
-			return false, nil
-		}
+	h, lacks, err := sight.Lacks(rec.View, rec.Time)
+	if lacks {
+		l.missing[rec.ID] = h
 	}
-	return true, nil
+	return !lacks && err == nil, err
 }
 
-// saw reports whether a definition has seen a record: it comes before it in its log, or is,
-// or comes before, a head that it names. What it names that is void is none of a branch.
+func (l *Laws) sight() *seen.Sight {
+	return &seen.Sight{Journal: l.Journal, Voids: l.Voids, Below: l.Below}
+}
+
 func (l *Laws) saw(d *journal.Record, x clock.RecordID) (bool, error) {
-	if x.Log == d.ID.Log {
-		if x.Seq >= d.ID.Seq {
-			return false, nil
-		}
-		return l.Journal.Precedes(x, d.ID)
-	}
-	i := sort.Search(len(d.View), func(i int) bool { return bytes.Compare(d.View[i].Log[:], x.Log[:]) >= 0 })
-	for ; i < len(d.View) && d.View[i].Log == x.Log; i++ {
-		h := d.View[i]
-		switch {
-		case h == x, x.Seq < h.Seq && l.Voids(h):
-			return true, nil
-		case x.Seq < h.Seq:
-			if saw, err := l.Journal.Precedes(x, h); saw || err != nil {
-				return saw, err
-			}
-		}
-	}
-	return false, nil
+	return l.sight().Saw(d.ID, d.View, x)
 }
 
 // Fares reports whether a link would be judged otherwise now than its operation was; code

@@ -12,7 +12,6 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -45,6 +44,9 @@ func (b *batch) applyUnless(rec *journal.Record, unlessLate bool) (late bool, er
 	}
 	b.pending.Await(rec)
 	b.counts(rec.N)
+	if rec.Horizon != nil {
+		return false, b.noteHorizon(rec)
+	}
 	if rec.Atomic {
 		return late, b.applyAtomic(rec, late)
 	}
@@ -202,12 +204,8 @@ func (b *batch) judgeAll(rec *journal.Record, es []*entry) ([]judge.Verdict, err
 	return vs, nil
 }
 
-func stampOf(id clock.RecordID, r keyspace.Ref) clock.Stamp {
-	return clock.Stamp{Time: r.Time, Log: id.Log, Hash: id.Hash, Index: r.Index}
-}
-
-// compare orders two refs as their stamps. Equal times of two records need the
-// records' logs and hashes, which is rare: a clock counts up within a millisecond.
+// compare orders two refs. Equal times of two records need the records' clocks, logs and
+// hashes, which is rare: a clock counts up within a millisecond, and few are moved.
 func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 	if c := cmp.Compare(x.Time, y.Time); c != 0 {
 		return c, nil
@@ -218,15 +216,16 @@ func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 	if x.N == y.N {
 		return cmp.Compare(x.Index, y.Index), nil
 	}
-	ix, err := b.id(x.N)
+	mx, err := b.mark(x.N)
 	if err != nil {
 		return 0, err
 	}
-	iy, err := b.id(y.N)
+	my, err := b.mark(y.N)
 	if err != nil {
 		return 0, err
 	}
-	return stampOf(ix, x).Compare(stampOf(iy, y)), nil
+	mx.Index, my.Index = x.Index, y.Index
+	return mx.Compare(my), nil
 }
 
 // refuse records that the operation at r is refused, or, if v accepts it, that
@@ -266,11 +265,11 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 		return err
 	}
 	if old != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.Stamp(rec, r.Index), old), Remove: true})
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.StampAt(rec, r), old), Remove: true})
 		b.meta.Refused--
 	}
 	if v.Code != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.Stamp(rec, r.Index), v.Code)})
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.StampAt(rec, r), v.Code)})
 		b.meta.Refused++
 	}
 	return nil

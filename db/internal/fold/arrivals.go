@@ -34,6 +34,10 @@ func (f *Fold) applyArrivals() (more bool, err error) {
 	if f.pacing != nil {
 		return true, f.paceSome()
 	}
+	if f.plan != nil {
+		_, err := f.weighSome()
+		return true, err
+	}
 	if f.merge != nil {
 		return true, f.mergeSome()
 	}
@@ -43,6 +47,9 @@ func (f *Fold) applyArrivals() (more bool, err error) {
 		return false, err
 	}
 	recs := journal.DecodeAll(as, true)
+	if err := f.place(recs); err != nil {
+		return false, err
+	}
 	ops := 0
 	n := 0
 	for n < len(recs) && (n == 0 || ops+len(recs[n].Ops) <= most) {

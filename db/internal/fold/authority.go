@@ -3,6 +3,7 @@ package fold
 import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/internal/clock"
 )
 
@@ -37,6 +38,9 @@ func (f *Fold) judgeDefinitions(now clock.Hash, stepping bool) error {
 	if err := b.tx.Put(f.Space.Key(keyspace.TagAuthority), now[:]); err != nil {
 		return err
 	}
+	if err := place.Put(f.places.NoteAll(), b.tx.Put, b.tx.Delete); err != nil {
+		return err
+	}
 	if err := b.forgetAwaited(); err != nil {
 		return err
 	}
@@ -55,6 +59,7 @@ func (f *Fold) judgeDefinitions(now clock.Hash, stepping bool) error {
 		return err
 	}
 	f.authority = now
+	f.places.TakeAll()
 	return f.finish(b)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -68,20 +69,20 @@ type batch struct {
 	multi     map[*atomic.Bool]bool         // indexes that meet their first array
 	holders   keyspace.Holders
 	old, now  keyspace.KeySet // of the document whose entries are written
-	keyRoom   []byte          // see entryKey
+	keys      keyspace.KeyRoom
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*journal.Record
-	ids       map[int64]clock.RecordID // by arrival: see compare
-	scanned   []*entry                 // of the record that is applied, by operation
-	defs      map[string]*entry        // by collection
-	pending   define.Set               // definitions that it, or its merge, folds, by name's key
-	chains    map[string]define.Keyed  // of definitions that it changes
-	noted     []string                 // definitions that are stored as waiting
-	changes   []change.Change          // for the feed
-	toldBytes int                      // of changes
-	unnamed   bool                     // the record does not name what is folded again
-	folding   *journal.Record          // the record that is folded, or was last; nil for none
-	gapped    map[uint32]int64         // collections of which more changed than the records name
+	marks     map[int64]clock.Stamp
+	scanned   []*entry                // of the record that is applied, by operation
+	defs      map[string]*entry       // by collection
+	pending   define.Set              // definitions that it, or its merge, folds, by name's key
+	chains    map[string]define.Keyed // of definitions that it changes
+	noted     []string                // definitions that are stored as waiting
+	changes   []change.Change         // for the feed
+	toldBytes int                     // of changes
+	unnamed   bool                    // the record does not name what is folded again
+	folding   *journal.Record         // the record that is folded, or was last; nil for none
+	gapped    map[uint32]int64        // collections of which more changed than the records name
 	rescans   []rescan
 	foreseen  map[string]keyspace.Ref // rescans that steps may need after a crash, by collection
 	builds    bool                    // indexes wait to be built or removed
@@ -97,6 +98,9 @@ type batch struct {
 	touched   []*entry              // changed while a transaction was open
 	untracked bool                  // a change was emitted while none was
 	arrived   keyspace.Span         // records of the journal that the batch folds; none if last is 0
+	moving    []place.Move          // what is moved
+	elsewhere map[int64]bool        // its arrivals: where they lie at another time they are gone
+	horizons  []*journal.Record     // that it folds
 	applied   map[int64]bool        // arrivals that it folds, while something is prepared: see counts
 	unmarked  []docKey              // whose marks of what is prepared go
 	merging   int64                 // the last arrival of a merge; 0 for none
@@ -115,7 +119,7 @@ func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, applied: map[int64]bool{}, defs: map[string]*entry{}, pending: define.Set{}, chains: map[string]define.Keyed{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		records: map[int64]*journal.Record{}, marks: map[int64]clock.Stamp{}, applied: map[int64]bool{}, defs: map[string]*entry{}, pending: define.Set{}, chains: map[string]define.Keyed{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
 		holders: keyspace.Holders{Store: f.Store, Space: f.Space},
 	}
 }

@@ -2,7 +2,6 @@ package fold
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"slices"
 
@@ -253,19 +252,4 @@ func (f *Fold) dropShadows() error {
 	}
 	f.meta, f.Cat = b.meta, b.cat
 	return nil
-}
-
-// AwaitIndex waits until x covers all documents.
-func (f *Fold) AwaitIndex(ctx context.Context, name string, x keyspace.IndexDef) error {
-	return f.Await(ctx, func() (bool, error) {
-		c := f.Cat.Colls[name]
-		if c == nil {
-			return false, fault.Of(keyspace.ErrNotFound, "collection %s was dropped while an index was built", name)
-		}
-		ix := keyspace.FindIndex(c.Indexes, x)
-		if ix == nil {
-			return false, fault.Of(keyspace.ErrNotFound, "index %s was dropped while it was built", x.Name)
-		}
-		return ix.Ready, nil
-	})
 }

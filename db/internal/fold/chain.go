@@ -215,8 +215,7 @@ func (b *batch) fares(e *entry) (bool, error) {
 
 // judgeAnew judges all definitions again, in one transaction or in steps.
 func (f *Fold) judgeAnew(authority clock.Hash) error {
-	f.dropMerge() // it may have judged by what was defined
-	if err := f.dropPrepared(); err != nil {
+	if err := f.dropMerge(); err != nil { // it may have judged by what was defined
 		return err
 	}
 	waited := maps.Clone(f.laws.Awaited)
@@ -273,4 +272,5 @@ func (f *Fold) loadAwaited(r store.Reader) error {
 func (f *Fold) testify(rec *journal.Record) {
 	rec.View = append([]clock.RecordID{}, f.Journal.View(payload.MaxView)...)
 	rec.Time = f.Clock.Now() // later than all of it
+	rec.Clock = rec.Time
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/snapshot"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
@@ -15,16 +16,10 @@ type Checkpoint struct {
 	fold   *Fold
 	v      *view.View
 	latest clock.Time // of all operations that are folded
+	moved  clock.Time // none was moved beyond it
 }
 
-// A madeCheckpoint is what this fold remembers of the last snapshot that it wrote.
-type madeCheckpoint struct {
-	n      int64      // the last arrival that the snapshot stands for; it stands for all up to it
-	latest clock.Time // of their operations
-	state  clock.Hash // of the snapshot's documents
-}
-
-var errUnsettled = errors.New("own records are folded ahead of others")
+var errUnsettled = errors.New("own records are folded ahead of others, or horizons are due")
 
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
@@ -48,10 +43,19 @@ func (f *Fold) Checkpoint(ctx context.Context, at func(n int64) error) (*Checkpo
 	}
 }
 
+// checkpointAt says what is folded, as a checkpoint has it.
+func (f *Fold) checkpointAt(ctx context.Context) (now covered.Folded, err error) {
+	cp, err := f.Checkpoint(ctx, func(n int64) error { now.N = n; return nil })
+	if err == nil {
+		now.Moved, now.View = cp.moved, cp.v
+	}
+	return now, err
+}
+
 // take is Checkpoint in the committer. Own records that are folded ahead of others are in
 // the state, but not before the arrival that at gets: then it is tried again.
 func (s *Checkpoint) take(at func(n int64) error) error {
-	if len(s.fold.meta.Ahead) > 0 {
+	if len(s.fold.meta.Ahead) > 0 || s.fold.places.Due() {
 		return errUnsettled
 	}
 	if err := at(s.fold.meta.Cursor); err != nil {
@@ -60,6 +64,7 @@ func (s *Checkpoint) take(at func(n int64) error) error {
 	for _, c := range s.fold.meta.Stats {
 		s.latest = max(s.latest, c.MaxTime)
 	}
+	s.moved = s.fold.places.Latest()
 	v, err := s.fold.Acquire()
 	s.v = v
 	return err
@@ -82,7 +87,7 @@ func (s *Checkpoint) Refused() int64 { return s.v.Refused }
 func (s *Checkpoint) Each(ctx context.Context, f func(payload []byte) error) (clock.Hash, error) {
 	state, err := snapshot.Write(ctx, s.v, f)
 	if err == nil {
-		s.fold.made.Store(&madeCheckpoint{s.v.N, s.latest, state})
+		s.fold.made.Store(&covered.Made{N: s.v.N, Latest: s.latest, State: state})
 	}
 	return state, err
 }

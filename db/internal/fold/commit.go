@@ -43,6 +43,7 @@ type Request struct {
 	View       *view.View // that Predicates were seen in
 	Predicates []Predicate
 	After      *Request             // if it stopped early, this one is not written
+	Horizon    bool                 // instead of Ops: a horizon
 	Do         func() error         // instead of a write: work for the committer
 	n          int64                // arrival to wait for, instead of a write
 	until      func() (bool, error) // to be called until it is done, instead of a write
@@ -141,6 +142,9 @@ func (f *Fold) committer() {
 		if !more && err == nil {
 			err = f.awaken()
 		}
+		if !more && err == nil {
+			more, err = f.weighSome()
+		}
 		building := f.buildSome()
 		if err != nil {
 			f.Logf("fold: %v", err)
@@ -193,7 +197,10 @@ func (f *Fold) serve(group []*Request) {
 			f.waiting = append(f.waiting, r)
 			return
 		case r.Do != nil:
-			if r.Err = f.paceAll(); r.Err == nil {
+			if r.Err = f.paceAll(); r.Err == nil && f.plan != nil {
+				r.Err = f.weighAll()
+			}
+			if r.Err == nil {
 				r.Err = r.Do()
 			}
 			if f.pacing == nil || r.Err != nil {
@@ -375,6 +382,12 @@ func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64
 		rec := p.rec
 		rec.N, rec.ID = first+int64(k), ids[k]
 		b.records[rec.N], b.folding = rec, rec
+		if rec.Horizon != nil {
+			if err := b.noteHorizon(rec); err != nil {
+				return err
+			}
+			continue
+		}
 		if p.slow {
 			if err := b.apply(rec); err != nil {
 				return err
@@ -471,6 +484,9 @@ func (f *Fold) takeOver(b *batch) {
 	}
 	for m := range b.multi {
 		m.Store(true)
+	}
+	for _, rec := range b.horizons {
+		f.places.Take(rec)
 	}
 	for _, k := range b.unmarked {
 		delete(f.prepared, k)

@@ -2,12 +2,13 @@ package fold
 
 import (
 	"context"
+	"errors"
 
 	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 )
 
 type (
@@ -36,14 +37,17 @@ func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 	if r.Err != nil {
 		return r.Err
 	}
-	var paced *pacedCut
+	var paced *covered.Pace
 	if len(c.Fresh(&old)) > 0 { // what it stands for, and it, are to be folded
 		err := f.Settle(ctx)
 		if err == nil {
-			paced, err = f.pace(ctx, &c, &old)
+			paced, err = covered.NewPace(ctx, f.Journal, &c, &old, f.made.Load(), f.checkpointAt, f.coveredStates)
 		}
 		if err != nil {
 			return err
+		}
+		if paced != nil && paced.Compared {
+			f.compared.Store(&paced.Log)
 		}
 	}
 	r = &Request{Ctx: ctx}
@@ -56,16 +60,16 @@ func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 
 // setCut notes the cut and what is to be done durably, and then does it; in pieces, after
 // the last of which r is answered, if paced is not nil.
-func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
+func (f *Fold) setCut(c Cut, paced *covered.Pace, r *Request) error {
 	marks := c.Marks(&f.cut)
 	if len(marks) == 0 {
-		return nil
+		return f.weighAll()
 	}
 	f.laws.Renew()
-	if paced != nil && !paced.old.Same(&f.cut) {
+	if paced != nil && !paced.Old.Same(&f.cut) {
 		paced = nil
 	}
-	if ok, err := paced.follow(f, &c); err != nil {
+	if ok, err := paced.Follow(f.Journal, &c); err != nil {
 		return err
 	} else if !ok {
 		paced = nil
@@ -73,8 +77,7 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 			return err
 		}
 	}
-	f.dropMerge() // what it gathered may not count any more
-	if err := f.dropPrepared(); err != nil {
+	if err := f.dropMerge(); err != nil { // what it gathered may not count any more
 		return err
 	}
 	b := f.newBatch()
@@ -85,80 +88,40 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 		}
 	}
 	mk := keyspace.RedoMarker{Void: cut.EncodeMarks(marks)}
-	if err := mk.Save(b.tx, f.Space); err != nil {
+	if err := errors.Join(mk.Save(b.tx, f.Space), place.Put(f.places.NoteAll(), b.tx.Put, b.tx.Delete)); err != nil {
 		return err
 	}
 	if err := b.tx.Commit(); err != nil {
 		return err
 	}
 	f.cut = c
+	f.places.TakeAll()
 	f.laws.Renew()
 	if paced != nil {
-		paced.begin(f, marks, r)
+		(&pacedCut{Pace: paced}).begin(f, marks, r)
 		return nil
 	}
-	return f.breaks(f.voidSteps(marks, nil))
+	if err := f.breaks(f.voidSteps(marks, nil)); err != nil {
+		return err
+	}
+	return f.weighAll()
 }
 
 // checkSnapshots checks the snapshots that come into force by c: against the
 // state hash that they come with and, if this replica has folded nothing but what
 // they stand for, against its documents.
 func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
-	whole := true
-	held := map[clock.LogID][]int64{}
-	for _, m := range marks {
-		if s, ok := c.Snapshots[m.Log]; ok && m.Snapshot != s.Last {
-			held[m.Log] = nil
-			whole = whole && s.Whole
-		}
-	}
-	if len(held) == 0 {
-		return nil
-	}
-	err := f.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
-		_, fresh := held[id.Log]
-		switch {
-		case c.Voids(id, snapshot):
-		case fresh && snapshot:
-			held[id.Log] = append(held[id.Log], n)
-		default:
-			whole = false
-		}
-	})
-	if err != nil {
-		return err
-	}
 	snap := f.Store.Snapshot()
 	defer snap.Release()
 	var docs int64
-	for id, ns := range held {
-		if len(ns) == 0 {
-			continue // another stands for all of it
-		}
-		var check covered.Check
-		if whole {
-			check = covered.Stored(snap, f.Space, f.Cat)
-		}
-		n, err := covered.Snapshot(f.Journal, ns, c, id, check)
-		if err != nil {
-			return err
-		}
-		docs += n
-	}
-	if !whole || len(held) != 1 {
-		return nil
-	}
-	var all int64
 	for _, s := range f.meta.Stats {
-		all += s.Docs
+		docs += s.Docs
 	}
-	if docs != all {
-		return fault.Of(ErrSnapshot, "the snapshot has %d documents, of %d", docs, all)
+	same, err := covered.Fresh(f.Journal, c, marks, f.eachFolded, covered.Stored(snap, f.Space, f.Cat), docs)
+	if same != nil {
+		f.compared.Store(same)
 	}
-	for id := range held {
-		f.compared.Store(&id)
-	}
-	return nil
+	return err
 }
 
 // Compared returns the log of the last snapshot that was compared with what the records here
@@ -172,7 +135,7 @@ func (f *Fold) eachFolded(each func(n int64, id clock.RecordID, snapshot bool)) 
 		if n > last {
 			return false
 		}
-		if n <= f.meta.Cursor || f.meta.IsAhead(n) {
+		if f.isFolded(n) {
 			each(n, id, snapshot)
 		}
 		return true

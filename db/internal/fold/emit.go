@@ -1,10 +1,6 @@
 package fold
 
-import (
-	"encoding/binary"
-
-	"github.com/weftdb/weft/db/internal/keyspace"
-)
+import "github.com/weftdb/weft/db/internal/keyspace"
 
 // emitIndexes writes the entries of e's document, and deletes those that it has
 // no more. The first array in an index is noted in the same transaction: a plan that takes
@@ -72,21 +68,7 @@ func (b *batch) emitWide(x *keyspace.Index, idKey []byte, was, is bool) error {
 	return nil
 }
 
-// How much memory for keys is taken at a time: at first little, for most batches are small.
-const (
-	firstKeyChunk = 512
-	keyChunk      = 32 << 10
-)
-
-// entryKey builds the key of an entry in memory that the batch's keys share:
-// the transaction keeps them to its end.
+// entryKey builds the key of an entry.
 func (b *batch) entryKey(tag byte, x *keyspace.Index, k, idKey []byte) []byte {
-	if n := len(b.fold.Space) + 6 + len(k) + len(idKey); cap(b.keyRoom)-len(b.keyRoom) < n {
-		b.keyRoom = make([]byte, 0, max(n, min(max(firstKeyChunk, 4*cap(b.keyRoom)), keyChunk)))
-	}
-	at := len(b.keyRoom)
-	b.keyRoom = append(append(b.keyRoom, b.fold.Space...), tag)
-	b.keyRoom = binary.AppendUvarint(b.keyRoom, uint64(x.Num))
-	b.keyRoom = append(append(b.keyRoom, k...), idKey...)
-	return b.keyRoom[at:len(b.keyRoom):len(b.keyRoom)]
+	return b.keys.Entry(b.fold.Space, tag, x.Num, k, idKey)
 }

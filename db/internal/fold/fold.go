@@ -27,12 +27,16 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/define"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/place"
+	"github.com/weftdb/weft/db/internal/prepared"
+	"github.com/weftdb/weft/db/internal/recent"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -85,8 +89,7 @@ type Fold struct {
 	Piece                  int    // work between two groups, see maxPiece
 	asked                  int    // how many bunches of arrivals are to be small yet, see bunch
 
-	made atomic.Pointer[madeCheckpoint]
-
+	made     atomic.Pointer[covered.Made]
 	compared atomic.Pointer[clock.LogID] // see Compared
 	refolds  atomic.Int64
 	paced    atomic.Int64  // cuts that were taken in pieces
@@ -102,22 +105,24 @@ type Fold struct {
 	meta      keyspace.Meta
 	own       map[clock.LogID]bool
 	cut       Cut
-	laws      define.Laws      // see chainOf
-	authority clock.Hash       // by which definitions were judged, see heed
-	recent    journal.Cache    // for folding again: the documents of a set take turns
-	prepared  map[docKey]int64 // see prepare; the last arrival by document
-	merge     *merge           // what is folded in pieces; nil for nothing
-	pacing    *pacedCut        // what is cut in pieces; nil for nothing
-	waiting   []*Request       // for arrivals to be folded, or for indexes to be filled
-	broken    error            // why nothing can be written until the next open
-	building  bool             // indexes may wait for buildSome
+	laws      define.Laws    // see chainOf
+	authority clock.Hash     // by which definitions were judged, see heed
+	recent    journal.Cache  // for folding again: the documents of a set take turns
+	prepared  prepared.Marks // see prepare; the last arrival by document
+	merge     *merge         // what is folded in pieces; nil for nothing
+	places    place.Places
+	plan      *place.Plan // what horizons ask for, while it is done; nil for nothing
+	pacing    *pacedCut   // what is cut in pieces; nil for nothing
+	waiting   []*Request  // for arrivals to be folded, or for indexes to be filled
+	broken    error       // why nothing can be written until the next open
+	building  bool        // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
 	running    bool
 	closed     bool
 	view       *view.View
-	recentDocs recentChanges
+	recentDocs recent.Changes
 	seq        uint64     // of view, which is never used again
 	uses       uint64     // see Uses
 	asleep     bool       // by Suspend; what load reads is not there, and view is nil
@@ -189,6 +194,17 @@ func (f *Fold) Facts() view.Facts {
 	}
 	defer v.Release()
 	return f.factsOf(v)
+}
+
+// State returns up to which arrival it is folded, and the hash of that state; ok is false
+// while some of that is to stand elsewhere.
+func (f *Fold) State() (n int64, hash clock.Hash, ok bool) {
+	v, i, err := f.Look()
+	if v == nil || err != nil {
+		return i.Arrival, i.Hash, err == nil
+	}
+	defer v.Release()
+	return v.N, v.StateHash(), !v.Due
 }
 
 // Judged returns how many operations were judged since Open, those judged again included.
@@ -265,6 +281,12 @@ func (f *Fold) load() (err error) {
 	if f.cut, err = cut.Load(snap, f.Space); err != nil {
 		return err
 	}
+	if f.places, err = place.Load(snap, f.Space); err != nil {
+		return err
+	}
+	if err := f.Clock.Observe(f.places.Latest()); err != nil {
+		return err
+	}
 	f.laws.Renew()
 	clear(f.laws.Awaited)
 	if err = f.loadAwaited(snap); err != nil {
@@ -273,7 +295,7 @@ func (f *Fold) load() (err error) {
 	if f.authority, err = keyspace.LoadAuthority(snap, f.Space); err != nil {
 		return err
 	}
-	if err = f.loadPrepared(snap); err != nil {
+	if f.prepared, err = prepared.Load(snap, f.Space, f.Cat); err != nil {
 		return err
 	}
 	v, err := snap.Get(f.Space.Key(keyspace.TagRedo))
@@ -330,7 +352,7 @@ func (f *Fold) publish(n *change.News) {
 	v := &view.View{
 		Space: f.Space, Defs: f.defs, Identity: f.identity, Writer: f.Journal.Writer, Wall: f.Wall, Ended: &f.Ended,
 		Snap: f.Store.Snapshot(), Gen: f.meta.Gen, Cat: f.Cat, Stats: f.meta.Stats, N: f.meta.Cursor, Refused: f.meta.Refused,
-		Gaps: f.meta.Gaps, Ahead: slices.Clone(f.meta.Ahead), Own: f.own, Hash: f.meta.Hash, Pending: f.meta.Pending,
+		Gaps: f.meta.Gaps, Ahead: slices.Clone(f.meta.Ahead), Own: f.own, Hash: f.meta.Hash, Pending: f.meta.Pending, Due: f.places.Due(),
 	}
 	v.Refs.Store(1)
 	f.mu.Lock()
@@ -382,5 +404,5 @@ func (f *Fold) Author(t clock.Time, coll string) (by judge.Author, err error) {
 // number and ID.
 func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
 	w, role := f.Journal.Writer()
-	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: w, Role: role}
+	return &journal.Record{Time: t, Clock: t, Atomic: atomic, Ops: ops, Writer: w, Role: role}
 }

@@ -3,7 +3,6 @@ package fold
 import (
 	"errors"
 
-	"github.com/weftdb/weft/db/internal/change"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -25,16 +24,5 @@ func (f *Fold) MarkHandled(keys [][]byte, handled bool) error {
 			return err
 		}
 	}
-	if err := b.save(); err != nil {
-		return err
-	}
-	if err := b.tx.Commit(); err != nil {
-		return err
-	}
-	if err := f.Store.Sync(); err != nil {
-		return f.breaks(err)
-	}
-	f.meta = b.meta
-	f.publish(&change.News{})
-	return nil
+	return b.finishPiece(nil, nil, true)
 }

@@ -63,6 +63,10 @@ var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operat
 // must place it (slow); that request ends its group.
 func (b *batch) judgeRequest(r *Request, from int) (_ *judged, next int, err error) {
 	end := max(len(r.Ops), 1)
+	if r.Horizon {
+		p, err := b.judgeHorizon(r)
+		return p, end, err
+	}
 	for _, g := range r.Guards {
 		e, err := b.entry(g.Coll, g.IDKey, keyspace.ValueNone)
 		if err != nil {

@@ -55,8 +55,14 @@ func (f *Fold) startMerge(recs []*journal.Record) error {
 	return f.merge.take(recs)
 }
 
-// dropMerge gives up a merge that is under way; what it would fold has still to be.
-func (f *Fold) dropMerge() {
+// dropMerge gives up a merge that is under way, and what it prepared; what it would fold has
+// still to be.
+func (f *Fold) dropMerge() error {
+	f.endMerge()
+	return f.prepared.Drop(f.Store, f.Space, f.Cat, f.isFolded)
+}
+
+func (f *Fold) endMerge() {
 	if f.merge != nil {
 		f.merge.b.discard()
 		f.merge = nil
@@ -68,7 +74,7 @@ func (f *Fold) mergeSome() (err error) {
 	m, work := f.merge, f.Piece
 	defer func() {
 		if err != nil {
-			f.dropMerge()
+			f.endMerge()
 		}
 	}()
 	for !m.ended && work > 0 {
@@ -114,7 +120,11 @@ func (m *merge) gather() error {
 		m.ended = true
 		return nil
 	}
-	return m.take(journal.DecodeAll(as, true))
+	recs := journal.DecodeAll(as, true)
+	if err := m.fold.place(recs); err != nil {
+		return err
+	}
+	return m.take(recs)
 }
 
 // take adds records, up to the bounds.
@@ -154,7 +164,7 @@ func (m *merge) sort(g *refolder, rec *journal.Record) error {
 		if err != nil {
 			return err
 		}
-		k := docKey{op.Coll, string(op.Key)}
+		k := docKey{Coll: op.Coll, ID: string(op.Key)}
 		late, err := b.late(e, r)
 		if err != nil {
 			return err
@@ -287,7 +297,7 @@ func (b *batch) mergeNow(recs []*journal.Record) error {
 // observe keeps the clock ahead of what is folded. A time too far ahead is the
 // journal's to hold back; the fold does not need the clock.
 func (f *Fold) observe(rec *journal.Record) {
-	if err := f.Clock.Observe(rec.Time); err != nil {
+	if err := f.Clock.Observe(rec.Clock); err != nil {
 		f.Logf("record %v: %v", rec.ID, err)
 	}
 }

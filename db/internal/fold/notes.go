@@ -47,16 +47,8 @@ func (b *batch) changed(e *entry, before keyspace.State, op *payload.Op, rec *jo
 	if before.Doc == nil && e.Doc == nil || b.unheard() {
 		return
 	}
-	c := change.Change{Op: change.OpUpdate, Coll: e.coll.Name, IDKey: e.idKey, Before: before, After: e.State, Late: again, Time: e.Mod}
-	if op != nil && op.Kind == payload.Replace {
-		c.Op = change.OpReplace
-	}
-	switch {
-	case e.Doc == nil:
-		c.Op = change.OpDelete
-	case before.Doc == nil:
-		c.Op = change.OpInsert
-	}
+	kind := change.OpOf(op != nil && op.Kind == payload.Replace, before.Doc != nil, e.Doc != nil)
+	c := change.Change{Op: kind, Coll: e.coll.Name, IDKey: e.idKey, Before: before, After: e.State, Late: again, Time: e.Mod}
 	if rec != nil {
 		c.By, c.Remote = rec.ID, !b.fold.own[rec.ID.Log]
 	}
@@ -114,7 +106,7 @@ func (b *batch) noteRefusal(r keyspace.Ref, rec *journal.Record, op *payload.Op,
 	if v.Code == keyspace.CodeOK {
 		c.Op = change.OpCleared
 	}
-	c.Verdict = &change.ChangedVerdict{Stamp: journal.Stamp(rec, r.Index), Seq: rec.ID.Seq, Code: v.Code, Message: keyspace.Clip(v.Err)}
+	c.Verdict = &change.ChangedVerdict{Stamp: journal.StampAt(rec, r), Seq: rec.ID.Seq, Code: v.Code, Message: keyspace.Clip(v.Err)}
 	if op == nil && rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op = &rec.Ops[r.Index]
 	}

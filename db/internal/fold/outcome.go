@@ -132,7 +132,7 @@ func (f *refolder) writeHistory(r *refolding) error {
 			return err
 		}
 	}
-	marked := b.fold.prepared[docKey{r.coll, string(r.idKey)}] > 0
+	marked := b.fold.prepared[docKey{Coll: r.coll, ID: string(r.idKey)}] > 0
 	for i, ev := range r.events {
 		last := i == len(r.events)-1
 		var err error

@@ -1,9 +1,7 @@
 package fold
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
@@ -30,18 +28,12 @@ import (
 // What arrives meanwhile waits. The marker is that of any cut: after an end, Open does the
 // rest as voidSteps does, by the histories alone.
 type pacedCut struct {
-	upTo   int64       // every arrival up to there is covered; 0 if gone says which are
-	latest clock.Time  // no operation that is covered is later
-	log    clock.LogID // of the snapshot
-	old    Cut
-	read   int64 // the last arrival that follow has seen
-	marks  []cut.Mark
-	gone   *cut.Arrivals
-	asker  *Request
+	*covered.Pace
+	marks []cut.Mark
+	asker *Request
 
 	begun bool
-	back  []int64         // the arrivals of the snapshot that are not done
-	rec   *journal.Record // the first of them
+	rec   *journal.Record // the first of Back, the arrivals of the snapshot that are not done
 	at    int             // the next of its operations
 	colls []string        // that are not swept
 	key   []byte          // where in the first of them; nil for its beginning
@@ -51,76 +43,14 @@ type pacedCut struct {
 // documents at most. A document is never divided.
 const pacedPuts = 4096
 
-// pace returns c as a cut that is taken in pieces, or nil if it changes a document, or if
-// that is not known. It is not the committer's: it reads all of the snapshot.
-func (f *Fold) pace(ctx context.Context, c, old *Cut) (*pacedCut, error) {
-	made, fresh := f.made.Load(), c.Fresh(old)
-	if len(fresh) != 1 || !c.Snapshots[fresh[0]].Whole {
-		return nil, nil
-	}
-	if made == nil {
-		return f.paceFound(ctx, c, old, fresh[0])
-	}
-	state := made.state
-	if c.Tag != nil {
-		state = c.Tag(state)
-	}
-	if c.Snapshots[fresh[0]].State != state {
-		return f.paceFound(ctx, c, old, fresh[0])
-	}
-	p := &pacedCut{upTo: made.n, latest: made.latest, log: fresh[0], old: *old}
-	if ok, err := p.follow(f, c); !ok {
-		return nil, err
-	}
-	if _, err := covered.Snapshot(f.Journal, p.back, c, p.log, nil); err != nil {
-		return nil, err
-	}
-	return p, nil
+// coveredStates finds what the covered operations left of documents; ok is false if one of
+// these comes after one that is not covered.
+func (f *Fold) coveredStates(ctx context.Context, docs []covered.Doc, gone *cut.Arrivals) (ok bool, err error) {
+	err = f.inCommitter(ctx, func() (err error) { ok, err = f.coveredHere(docs, gone); return err })
+	return ok, err
 }
 
-// paceFound is pace of a snapshot that this fold did not make, or does not remember. It is
-// compared with what the covered records gave, document by document: what has no later
-// operation is as it stands, and what has is folded up to the cut.
-func (f *Fold) paceFound(ctx context.Context, c, old *Cut, log clock.LogID) (*pacedCut, error) {
-	p := &pacedCut{log: log, old: *old}
-	cp, err := f.Checkpoint(ctx, func(n int64) error { p.read = n; return nil })
-	if err != nil {
-		return nil, err
-	}
-	defer cp.Close()
-	s, ok, err := c.Survey(f.Journal.IDs, p.read, old, log, covered.MaxAfter)
-	if !ok {
-		return nil, err
-	}
-	var docs []covered.Doc
-	if docs, p.latest, ok, err = covered.Docs(f.Journal, s); !ok {
-		return nil, err
-	}
-	p.back, p.gone = s.Back, s.Gone
-	for some := range slices.Chunk(docs, 64) {
-		r := &Request{Ctx: ctx}
-		r.Do = func() (err error) { ok, err = f.coveredStates(some, s.Gone); return err }
-		if err := f.Submit(r); err != nil || r.Err != nil || !ok {
-			return nil, cmp.Or(err, r.Err)
-		}
-	}
-	check, left, err := covered.Left(cp.v, docs)
-	if err != nil {
-		return nil, err
-	}
-	n, err := covered.Snapshot(f.Journal, p.back, c, log, check)
-	if errors.Is(err, ErrSnapshot) || err == nil && n != left {
-		return nil, nil // it is told when the cut is taken as a whole
-	}
-	if err == nil {
-		f.compared.Store(&log)
-	}
-	return p, err
-}
-
-// coveredStates finds what the covered operations left of documents, in the committer; ok is
-// false if one of these comes after one that is not covered.
-func (f *Fold) coveredStates(docs []covered.Doc, gone *cut.Arrivals) (ok bool, err error) {
+func (f *Fold) coveredHere(docs []covered.Doc, gone *cut.Arrivals) (ok bool, err error) {
 	b := f.newBatch()
 	defer b.discard()
 	for i := range docs {
@@ -149,49 +79,9 @@ func (f *Fold) coveredStates(docs []covered.Doc, gone *cut.Arrivals) (ok bool, e
 	return true, nil
 }
 
-// follow reads on in the journal, and reports whether the cut still changes no document.
-func (p *pacedCut) follow(f *Fold, c *Cut) (ok bool, err error) {
-	if p == nil {
-		return false, nil
-	}
-	ok = true
-	var after []int64
-	err = f.Journal.IDs(p.read, func(n int64, id clock.RecordID, snapshot bool) bool {
-		p.read = n
-		switch void := c.Voids(id, snapshot); {
-		case n <= p.upTo:
-			ok = void
-		case id.Log == p.log && !void:
-			p.back = append(p.back, n)
-		case id.Log == p.log:
-		case void != p.old.Voids(id, snapshot):
-			ok = false
-		case !void:
-			after = append(after, n)
-		}
-		return ok
-	})
-	for _, n := range after {
-		if err != nil || !ok {
-			break
-		}
-		var rec *journal.Record
-		if rec, err = journal.Read(f.Journal, n); err == nil {
-			ok = rec.Time > p.latest && rec.View == nil // definitions are judged by what is held
-		}
-	}
-	return ok && err == nil, err
-}
-
 // begin has the committer take the cut, and then answer r.
 func (p *pacedCut) begin(f *Fold, marks []cut.Mark, r *Request) {
 	p.marks, p.asker = marks, r
-	if p.gone == nil {
-		p.gone = &cut.Arrivals{}
-	}
-	for n := range p.upTo {
-		p.gone.Add(n + 1)
-	}
 	p.colls = slices.Sorted(maps.Keys(f.Cat.Colls))
 	f.pacing = p
 	f.paced.Add(1)
@@ -213,7 +103,7 @@ func (f *Fold) dropPaced(err error) {
 // last operation of some documents.
 func (p *pacedCut) hinders(accepted []*judged) bool {
 	return p != nil && slices.ContainsFunc(accepted, func(j *judged) bool {
-		if j.slow || j.rec.Time <= p.latest {
+		if j.slow || j.rec.Time <= p.Latest {
 			return true
 		}
 		return slices.ContainsFunc(j.entries, func(e *entry) bool { return e.coll.Name == judge.SystemCollection })
@@ -235,7 +125,7 @@ func (f *Fold) paceSome() error {
 	p := f.pacing
 	b := f.newBatch()
 	defer b.discard()
-	b.stepping, b.voiding, b.voidBytes, b.cutting, b.gone = true, p.marks, cut.SizeOf(p.marks), true, p.gone
+	b.stepping, b.voiding, b.voidBytes, b.cutting, b.gone = true, p.marks, cut.SizeOf(p.marks), true, p.Gone
 	if !p.begun {
 		b.gapAll()
 	}
@@ -257,7 +147,9 @@ func (f *Fold) paceSome() error {
 		}
 		if err == nil {
 			f.pacing = nil
-			err = f.finish(b)
+			if err = f.finish(b); err == nil {
+				err = f.weighAll()
+			}
 			p.asker.Err = err
 			close(p.asker.done)
 		}
@@ -278,9 +170,9 @@ func (b *batch) gapAll() {
 // some does a piece in a batch, and reports whether it was the last.
 func (p *pacedCut) some(b *batch) (done bool, err error) {
 	docs := 0
-	for len(p.back) > 0 {
+	for len(p.Back) > 0 {
 		if p.rec == nil {
-			if p.rec, err = b.record(p.back[0]); err != nil {
+			if p.rec, err = b.record(p.Back[0]); err != nil {
 				return false, err
 			}
 		}
@@ -303,7 +195,7 @@ func (p *pacedCut) some(b *batch) (done bool, err error) {
 				}
 			}
 		}
-		p.back, p.rec, p.at = p.back[1:], nil, 0
+		p.Back, p.rec, p.at = p.Back[1:], nil, 0
 	}
 	if docs > 0 {
 		return false, nil // the sweep reads what is committed

@@ -16,7 +16,7 @@ func (b *batch) recordAhead(n int64, k int, next func(i int) int64) (*journal.Re
 	if r := b.held(n); r != nil {
 		return r, nil
 	}
-	return journal.ReadAhead(b.fold.Journal, &b.fold.recent, b.held, n, k, next)
+	return journal.ReadAhead(b.fold.Journal, &b.fold.recent, b.held, b.fold.places.Put, n, k, next)
 }
 
 // held returns a record that need not be read; nil if it must be.
@@ -27,15 +27,17 @@ func (b *batch) held(n int64) *journal.Record {
 	return b.fold.recent.Get(n)
 }
 
-// id returns the ID of the record that arrived as number n.
-func (b *batch) id(n int64) (clock.RecordID, error) {
-	if id, ok := b.ids[n]; ok {
-		return id, nil
+// mark returns what orders a record among those that stand at the same time: its clock, and
+// itself.
+func (b *batch) mark(n int64) (clock.Stamp, error) {
+	if m, ok := b.marks[n]; ok {
+		return m, nil
 	}
 	r, err := b.record(n)
 	if err != nil {
-		return clock.RecordID{}, err
+		return clock.Stamp{}, err
 	}
-	b.ids[n] = r.ID
-	return r.ID, nil
+	m := clock.Stamp{Time: r.Clock, Log: r.ID.Log, Hash: r.ID.Hash}
+	b.marks[n] = m
+	return m, nil
 }

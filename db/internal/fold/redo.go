@@ -6,6 +6,7 @@ import (
 	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -22,6 +23,9 @@ type interrupted struct {
 // entries come before heads, notes before what they note, the cursor last of all.
 func (b *batch) step() error {
 	mk := keyspace.RedoMarker{Void: cut.EncodeMarks(b.voiding), Writing: b.writing, Merging: b.merging}
+	for _, m := range b.moving {
+		mk.Moving = append(mk.Moving, keyspace.RedoMove(m))
+	}
 	todo := slices.Clone(b.rescans)
 	for name, from := range b.foreseen {
 		todo = append(todo, rescan{name, from})
@@ -68,10 +72,18 @@ func (f *Fold) redoSteps(marker []byte) error {
 	b := f.newBatch()
 	defer b.discard()
 	b.stepping, b.merging = true, mk.Merging
+	for _, m := range mk.Moving {
+		b.moving = append(b.moving, place.Move(m))
+	}
 	if err := b.resume(left); err != nil {
 		return err
 	}
-	if err := b.foldAgain(mk.Merging); err != nil {
+	if len(b.moving) > 0 { // the store says where to
+		err = b.move(b.moving)
+	} else {
+		err = b.foldAgain(mk.Merging)
+	}
+	if err != nil {
 		return err
 	}
 	if err := b.commit(); err != nil {
@@ -113,6 +125,9 @@ func (b *batch) foldAgain(last int64) error {
 			}
 		}
 		if len(as) == 0 || as[len(as)-1].N >= last {
+			if err := b.fold.place(recs); err != nil {
+				return err
+			}
 			return b.mergeNow(recs)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/prepared"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -26,7 +27,7 @@ type Event struct {
 }
 
 // A docKey names a document.
-type docKey struct{ coll, id string }
+type docKey = prepared.Doc
 
 // A gain is the operations that a merge adds to one document, in order of arrival.
 type gain struct {
@@ -133,7 +134,7 @@ func (b *batch) refold(lates []lateOp) error {
 	f := b.newRefolder()
 	for _, l := range lates {
 		if l.add {
-			if err := f.gain(docKey{l.e.coll.Name, string(l.e.idKey)}, l.from, false); err != nil {
+			if err := f.gain(docKey{Coll: l.e.coll.Name, ID: string(l.e.idKey)}, l.from, false); err != nil {
 				return err
 			}
 		}
@@ -194,7 +195,7 @@ func (f *refolder) gain(k docKey, r keyspace.Ref, late bool) error {
 // include makes a document part of the set from the given place, or from an earlier
 // one: that of what it gains, or where it is already.
 func (f *refolder) include(coll string, idKey []byte, id value.Value, from keyspace.Ref) error {
-	k := docKey{coll, string(idKey)}
+	k := docKey{Coll: coll, ID: string(idKey)}
 	if coll == judge.SystemCollection && from.Time > everOn.Time {
 		from = everOn // a chain is judged as a whole
 	}
@@ -329,7 +330,7 @@ func (f *refolder) load(r *refolding) error {
 	if err != nil {
 		return err
 	}
-	if n := f.add[docKey{r.coll, string(r.idKey)}]; n != nil {
+	if n := f.add[docKey{Coll: r.coll, ID: string(r.idKey)}]; n != nil {
 		if evs, err = b.withGain(evs, n); err != nil {
 			return err
 		}
@@ -346,7 +347,11 @@ func (f *refolder) load(r *refolding) error {
 				continue
 			}
 		}
-		if b.gone.Has(ev.Ref.N) {
+		gone, err := b.isGone(&ev)
+		if err != nil {
+			return err
+		}
+		if gone {
 			r.gone = append(r.gone, ev)
 			if c, err := b.compare(ev.Ref, r.from); err != nil {
 				return err
@@ -390,7 +395,7 @@ func (f *refolder) stand(r *refolding) error {
 			if err != nil {
 				return err
 			}
-			r.cur = f.b.judge.Judge(&rec.Ops[ev.Ref.Index], r.cur, rec.Time, nil).Next
+			r.cur = f.b.judge.Judge(&rec.Ops[ev.Ref.Index], r.cur, ev.Ref.Time, nil).Next
 		}
 		f.cache(r, r.start)
 	}

@@ -133,7 +133,7 @@ func (f *refolder) settle(o occurrence, rec *journal.Record, v judge.Verdict) {
 		v.Next = keyspace.State{}
 		f.refusals = append(f.refusals, refusal{ev.Ref, f.brief, payload.Op{
 			Kind: op.Kind, Coll: op.Coll, Key: slices.Clone(op.Key), ID: value.Value{Type: op.ID.Type, Data: slices.Clone(op.ID.Data)},
-		}, v, !ev.known})
+		}, v, !ev.known && !f.b.elsewhere[ev.Ref.N]})
 	}
 	o.r.flipped = o.r.flipped || ev.known && ev.was != v.Code
 	ev.Code = v.Code
@@ -174,7 +174,7 @@ func (f *refolder) definition(name string, rec *journal.Record) (*judge.Definiti
 	if err != nil {
 		return nil, err
 	}
-	if f.set[docKey{judge.SystemCollection, string(d.idKey)}] == nil {
+	if f.set[docKey{Coll: judge.SystemCollection, ID: string(d.idKey)}] == nil {
 		f.laws[name] = lawSeen{d.Last, d.Count}
 	}
 	return f.b.lawFor(name, rec)

@@ -98,5 +98,5 @@ func (b *batch) forget() {
 	}
 	clear(b.defs)
 	clear(b.records)
-	clear(b.ids)
+	clear(b.marks)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/place"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -81,7 +82,7 @@ func (f *Fold) suspend() error {
 	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil || len(as) > 0 {
+	if err != nil || len(as) > 0 || f.places.Due() {
 		f.asleep = false
 		return errInUse
 	}
@@ -96,8 +97,9 @@ func (f *Fold) suspend() error {
 // forget drops what load reads again.
 func (f *Fold) forget() {
 	f.Cat, f.meta, f.broken = nil, keyspace.Meta{}, nil
+	f.places, f.plan = place.Places{}, nil
 	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, journal.Cache{}
-	f.dropMerge()
+	f.endMerge()
 	f.defs.Forget()
 }
 

@@ -1,56 +1,13 @@
 package fold
 
 import (
-	"sync/atomic"
-
 	"github.com/weftdb/weft/db/internal/keyspace"
-	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/recent"
 	"github.com/weftdb/weft/db/internal/view"
 )
 
-// A Predicate is what a transaction has searched a collection for. It holds if
-// nothing that was committed since the transaction began would change what the
-// search sees: that is what makes transactions serializable and not only free of lost
-// updates. A transaction that counted the free seats conflicts with one that took a seat,
-// though they wrote different documents.
-type Predicate struct {
-	Coll   string
-	Filter *query.Filter // nil for all
-	Mod    bool          // it reads _mod
-}
-
-// matches reports whether the search may see a document; one on which the filter
-// fails it may.
-func (p *Predicate) matches(s *keyspace.State) bool {
-	if s.Doc == nil || p.Filter == nil {
-		return s.Doc != nil
-	}
-	doc := s.Doc
-	if p.Mod {
-		doc = keyspace.WithMod(*s)
-	}
-	ok, err := p.Filter.Test(doc)
-	return ok || err != nil
-}
-
-// maxRecent bounds the changes that are remembered for open transactions; one
-// that began before them conflicts.
-const maxRecent = 1 << 16
-
-// recentChanges are the documents that commits changed while transactions were
-// open. All but open is guarded by the fold's mu.
-type recentChanges struct {
-	open  atomic.Int64 // transactions
-	floor uint64       // what was committed up to this generation is not here
-	list  []changedDoc
-}
-
-// A changedDoc is one of them.
-type changedDoc struct {
-	gen   uint64 // of the commit
-	coll  string
-	idKey []byte
-}
+// A Predicate is what a transaction has searched a collection for.
+type Predicate = recent.Predicate
 
 // Begin opens a transaction's view: from now on changes are remembered. Both under one
 // lock, so that no commit is between the view and what is remembered.
@@ -59,7 +16,7 @@ func (f *Fold) Begin() (*view.View, error) {
 	defer f.mu.Unlock()
 	v, err := f.latest()
 	if err == nil {
-		f.recentDocs.open.Add(1)
+		f.recentDocs.Open.Add(1)
 	}
 	return v, err
 }
@@ -67,10 +24,7 @@ func (f *Fold) Begin() (*view.View, error) {
 // End ends what Begin began.
 func (f *Fold) End(v *view.View) {
 	f.mu.Lock()
-	r := &f.recentDocs
-	if r.open.Add(-1) == 0 {
-		r.list = nil
-	}
+	f.recentDocs.End()
 	f.mu.Unlock()
 	v.Release()
 }
@@ -81,20 +35,18 @@ func (f *Fold) rememberChanges(b *batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &f.recentDocs
-	// Raising the floor makes every transaction that is open now conflict, if it searched:
-	// too much is refused and nothing wrong is written.
-	if b.untracked || len(r.list)+len(b.touched) > maxRecent {
-		r.floor, r.list = b.meta.Gen, nil
+	if b.untracked || !r.Fits(len(b.touched)) {
+		r.Forget(b.meta.Gen)
 		return
 	}
 	for _, e := range b.touched {
-		r.list = append(r.list, changedDoc{b.meta.Gen, e.coll.Name, e.idKey})
+		r.Add(b.meta.Gen, e.coll.Name, e.idKey)
 	}
 }
 
 // note keeps what the batch changes for open transactions.
 func (b *batch) note(e *entry) {
-	if b.fold.recentDocs.open.Load() == 0 {
+	if b.fold.recentDocs.Open.Load() == 0 {
 		b.untracked = true // one that opens before the commit is published knows nothing of it
 		return
 	}
@@ -106,16 +58,7 @@ func (b *batch) note(e *entry) {
 func (f *Fold) changedSince(gen uint64, coll string) (keys [][]byte, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := &f.recentDocs
-	if gen < r.floor {
-		return nil, false
-	}
-	for i := len(r.list) - 1; i >= 0 && r.list[i].gen > gen; i-- {
-		if r.list[i].coll == coll {
-			keys = append(keys, r.list[i].idKey)
-		}
-	}
-	return keys, true
+	return f.recentDocs.Since(gen, coll)
 }
 
 // maxLooked bounds how often a change is looked at for a predicate of one transaction:
@@ -156,7 +99,7 @@ func (b *batch) unseen(v *view.View, p *Predicate, idKey []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if s := e.current(); p.matches(&s) {
+	if s := e.current(); p.Matches(&s) {
 		return false, nil
 	}
 	c := v.Cat.Colls[p.Coll]
@@ -164,5 +107,5 @@ func (b *batch) unseen(v *view.View, p *Predicate, idKey []byte) (bool, error) {
 		return true, nil
 	}
 	h, err := v.Head(c, idKey)
-	return err == nil && !p.matches(&h.State), err
+	return err == nil && !p.Matches(&h.State), err
 }

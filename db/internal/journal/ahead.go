@@ -10,8 +10,9 @@ const (
 )
 
 // ReadAhead reads the record that arrived as number n into a cache, and with it some that
-// are asked for next, next(i) for 0 < i < k, 0 for none, unless held has them.
-func ReadAhead(j Journal, c *Cache, held func(n int64) *Record, n int64, k int, next func(i int) int64) (*Record, error) {
+// are asked for next, next(i) for 0 < i < k, 0 for none, unless held has them. put has each
+// stand where it does.
+func ReadAhead(j Journal, c *Cache, held func(n int64) *Record, put func(*Record), n int64, k int, next func(i int) int64) (*Record, error) {
 	ns := []int64{n}
 	for i := 1; i < min(k, maxReadAhead); i++ {
 		if m := next(i); m != 0 && m != ns[len(ns)-1] && held(m) == nil {
@@ -21,6 +22,7 @@ func ReadAhead(j Journal, c *Cache, held func(n int64) *Record, n int64, k int, 
 	if len(ns) == 1 {
 		r, err := Read(j, n)
 		if err == nil {
+			put(r)
 			c.Add(r)
 		}
 		return r, err
@@ -31,10 +33,15 @@ func ReadAhead(j Journal, c *Cache, held func(n int64) *Record, n int64, k int, 
 	}
 	recs := DecodeAll(as, false)
 	for _, r := range slices.Backward(recs) { // what is asked for first is to stay longest
+		put(r)
 		c.Add(r)
 	}
 	if len(recs) > 0 && recs[0].N == n {
 		return recs[0], nil
 	}
-	return Read(j, n)
+	r, err := Read(j, n)
+	if err == nil {
+		put(r)
+	}
+	return r, err
 }

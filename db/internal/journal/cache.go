@@ -1,5 +1,7 @@
 package journal
 
+import "slices"
+
 // maxCacheBytes bounds a cache.
 const maxCacheBytes = 8 << 20
 
@@ -33,9 +35,21 @@ func (c *Cache) Add(r *Record) {
 	}
 }
 
+// Drop forgets a record: it stands elsewhere now.
+func (c *Cache) Drop(n int64) {
+	if r := c.recs[n]; r != nil {
+		c.bytes -= r.Size()
+		delete(c.recs, n)
+		c.order = slices.DeleteFunc(c.order, func(m int64) bool { return m == n })
+	}
+}
+
 // Size is about what the record takes in memory, in bytes.
 func (r *Record) Size() int {
-	n := 256
+	n := 256 + 72*len(r.View)
+	if r.Horizon != nil {
+		n += 72 * len(r.Horizon.View)
+	}
 	for i := range r.Ops {
 		n += 256 + r.Ops[i].Size()
 	}

@@ -29,7 +29,8 @@ func Read(j Journal, n int64) (*Record, error) {
 type Record struct {
 	N      int64 // the arrival; 0 while a request is judged
 	ID     clock.RecordID
-	Time   clock.Time // of all its operations; 0 for a snapshot's, which come first
+	Time   clock.Time // at which all its operations stand; 0 for a snapshot's, which come first
+	Clock  clock.Time // its own; Time is later if a horizon binds it
 	Atomic bool       // all of its operations are accepted or none
 	Writer string     // identity of its log
 	Role   string     // of that identity
@@ -38,7 +39,8 @@ type Record struct {
 	Bad    error         // why its payload is malformed
 
 	// View is what the author of a definition had: heads of logs. Nil if the record is none.
-	View []clock.RecordID
+	View    []clock.RecordID
+	Horizon *payload.Horizon // nil if it is none; it has no operations
 
 	Snapshot bool // of a snapshot log
 }
@@ -46,17 +48,32 @@ type Record struct {
 // Ref names operation i of the record by local numbers.
 func (r *Record) Ref(i int) keyspace.Ref { return keyspace.Ref{Time: r.Time, N: r.N, Index: uint32(i)} }
 
+// Moves reports whether horizons bind the record: definitions hold by what they have seen, and
+// what has no operation stands nowhere.
+func (r *Record) Moves() bool {
+	return !r.Snapshot && r.Bad == nil && r.View == nil && r.Horizon == nil
+}
+
 // Stamp names operation i of a record as every replica does.
 func Stamp(rec *Record, i uint32) clock.Stamp {
 	return clock.Stamp{Time: rec.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: i}
 }
 
+// StampAt is Stamp of what stands, or stood, at r.
+func StampAt(rec *Record, r keyspace.Ref) clock.Stamp {
+	return clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}
+}
+
 // Decode decodes an arrival; a malformed payload is the record's own fault.
 func Decode(a *Arrival) *Record {
-	r := &Record{N: a.N, ID: a.ID, Time: a.Time, Atomic: a.Atomic, Writer: a.Writer, Role: a.Role, Snapshot: a.Snapshot}
+	r := &Record{N: a.N, ID: a.ID, Time: a.Time, Clock: a.Time, Atomic: a.Atomic, Writer: a.Writer, Role: a.Role, Snapshot: a.Snapshot}
 	if r.Snapshot {
-		r.Time, r.Atomic = 0, false // it comes before everything that the cut leaves
+		r.Time, r.Clock, r.Atomic = 0, 0, false // it comes before everything that the cut leaves
 		r.Ops, r.Bad = payload.DecodeSnapshot(a.Payload)
+		return r
+	}
+	if payload.IsHorizon(a.Payload) && !a.Atomic {
+		r.Horizon, r.Bad = payload.DecodeHorizon(a.Payload)
 		return r
 	}
 	r.Ops, r.View, r.Bad = payload.Decode(a.Payload, a.Atomic)

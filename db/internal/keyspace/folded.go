@@ -17,11 +17,14 @@ type Folded struct {
 }
 
 // Peek reads, without opening it, how far the database under prefix is
-// folded. ok is false if only opening it can tell, because a fold was interrupted.
+// folded. ok is false if only opening it can tell, because a fold was interrupted, or
+// horizons are due.
 func Peek(r store.Reader, prefix []byte) (f Folded, ok bool, err error) {
 	sp := Space(prefix)
-	if _, err := r.Get(sp.Key(TagRedo)); !errors.Is(err, store.ErrNotFound) {
-		return f, false, err
+	for _, k := range [][]byte{sp.Key(TagRedo), sp.DueKey()} {
+		if _, err := r.Get(k); !errors.Is(err, store.ErrNotFound) {
+			return f, false, err
+		}
 	}
 	m, err := LoadMeta(r, sp)
 	if err == nil {

@@ -46,6 +46,7 @@ const (
 	TagContested  = 'q' // a conflict, by the arrival with which it was noted
 	TagFeed       = 'f' // the ID of the feed
 	TagAwaited    = 'w' // a definition of which something that it names has not arrived
+	TagPlace      = 'z' // horizons, and what stands elsewhere than at its clock
 	TagAuthority  = 'a' // what roles followed from when definitions were judged last
 )
 
@@ -89,6 +90,9 @@ func (sp Space) ContestedKey(n int64, index uint32, key []byte) []byte {
 func (sp Space) NotedKey(n int64, r Ref) []byte {
 	return r.Append(sp.Key(TagNoted, binary.BigEndian.AppendUint64(nil, uint64(n))))
 }
+
+// DueKey is the key that is there while horizons are due.
+func (sp Space) DueKey() []byte { return sp.Key(TagPlace, []byte{'d'}) }
 
 // Num returns the local number of a collection or an index as keys have it.
 func Num(n uint32) []byte { return binary.AppendUvarint(nil, uint64(n)) }

@@ -15,6 +15,14 @@ type RedoMarker struct {
 	Void    [][]byte     `bson:"void"` // what of the cut is being changed
 	Writing *RedoWriting `bson:"writing,omitempty"`
 	Merging int64        `bson:"merging,omitempty"` // the last arrival that is folded together; 0 is one alone
+	Moving  []RedoMove   `bson:"moving,omitempty"`  // what is moved
+}
+
+// A RedoMove is a record that stands elsewhere: the place, and its clock.
+type RedoMove struct {
+	N     int64      `bson:"n"`
+	To    clock.Time `bson:"to"`
+	Clock clock.Time `bson:"clock"`
 }
 
 // A RedoRescan is a collection to be folded again from a place on.

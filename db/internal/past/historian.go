@@ -41,7 +41,7 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 	r.KeysOnly = true
 	it := h.v.Snap.Iterate(r)
 	defer it.Close()
-	var held []keyHolder
+	var held []since
 	for ; it.Valid(); it.Next() {
 		if err := ctx.Err(); err != nil {
 			return cf, err
@@ -56,7 +56,7 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 			}
 		}
 		// An index may have the key for any number of documents: the first are kept.
-		at, _ := slices.BinarySearchFunc(held, kh, func(a, b keyHolder) int { return a.Since.Compare(b.Since) })
+		at, _ := slices.BinarySearchFunc(held, kh, since.compare)
 		if held = slices.Insert(held, at, kh); len(held) > maxOthers+1 {
 			held = held[:maxOthers+1]
 		}
@@ -67,22 +67,25 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 	if len(held) == 0 {
 		return cf, keyspace.ErrCorrupt
 	}
-	cf.Owner, cf.Others = held[0], held[1:]
+	cf.Owner = held[0].keyHolder
+	for _, o := range held[1:] {
+		cf.Others = append(cf.Others, o.keyHolder)
+	}
 	return cf, nil
 }
 
 // holder tells since when the document under idKey has the key.
-func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byte) (keyHolder, []byte, error) {
+func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byte) (since, []byte, error) {
 	hd, err := h.v.Head(c, idKey)
 	if err != nil {
-		return keyHolder{}, nil, err
+		return since{}, nil, err
 	}
 	if hd.Doc == nil {
-		return keyHolder{}, nil, keyspace.ErrCorrupt
+		return since{}, nil, keyspace.ErrCorrupt
 	}
 	evs, err := h.events(c, idKey, hd)
 	if err != nil {
-		return keyHolder{}, nil, err
+		return since{}, nil, err
 	}
 	has := func(doc []byte) bool {
 		h.keys.Fill(x, doc)
@@ -93,9 +96,9 @@ func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byt
 	for end := len(evs); ; {
 		base, from, err := h.base(c, idKey, evs[:end])
 		if err != nil {
-			return keyHolder{}, nil, err
+			return since{}, nil, err
 		}
-		since := -1
+		got := -1
 		cur, had := base, has(base.Doc)
 		for i := from; i < end; i++ {
 			if evs[i].Code != keyspace.CodeOK {
@@ -103,21 +106,21 @@ func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byt
 			}
 			rec, err := h.record(evs[i].Ref.N)
 			if err != nil {
-				return keyHolder{}, nil, err
+				return since{}, nil, err
 			}
-			cur = h.judge.Judge(&rec.Ops[evs[i].Ref.Index], cur, rec.Time, nil).Next
+			cur = h.judge.Judge(&rec.Ops[evs[i].Ref.Index], cur, evs[i].Ref.Time, nil).Next
 			now := has(cur.Doc)
 			if now && !had {
-				since = i
+				got = i
 			}
 			had = now
 		}
-		if since >= 0 {
-			s, err := h.stamp(evs[since].Ref)
-			return keyHolder{ID: idOf(hd.Doc), Since: s}, hd.Doc, err
+		if got >= 0 {
+			s, at, err := h.stamp(evs[got].Ref)
+			return since{keyHolder{ID: idOf(hd.Doc), Since: s}, at}, hd.Doc, err
 		}
 		if !had || from == 0 {
-			return keyHolder{}, nil, fault.Of(keyspace.ErrCorrupt, "an index entry that the document's history does not give")
+			return since{}, nil, fault.Of(keyspace.ErrCorrupt, "an index entry that the document's history does not give")
 		}
 		end = from
 	}
@@ -140,18 +143,18 @@ func (h *historian) record(n int64) (*journal.Record, error) {
 	return r, nil
 }
 
-// stamp gives the stamp of a ref.
-func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
+// stamp gives the stamp of a ref, and its record's clock.
+func (h *historian) stamp(r keyspace.Ref) (s clock.Stamp, at clock.Time, err error) {
 	rec, err := h.record(r.N)
 	if err != nil {
-		return clock.Stamp{}, err
+		return s, 0, err
 	}
-	s := journal.Stamp(rec, r.Index)
+	s = journal.StampAt(rec, r)
 	// Documents of a snapshot come at time 0; people want to know when.
 	if rec.Snapshot && int(r.Index) < len(rec.Ops) {
 		s.Time = clock.Time(rec.Ops[r.Index].Mod) // when it got the key was cut off
 	}
-	return s, nil
+	return s, rec.Clock, nil
 }
 
 // events returns the operations of a document in stamp order. Most operations differ in
@@ -165,10 +168,10 @@ func (h *historian) events(c *keyspace.Coll, idKey []byte, hd keyspace.Head) (ev
 		if a.Ref.Time != b.Ref.Time {
 			return cmp.Compare(a.Ref.Time, b.Ref.Time)
 		}
-		x, xerr := h.stamp(a.Ref)
-		y, yerr := h.stamp(b.Ref)
+		x, xat, xerr := h.stamp(a.Ref)
+		y, yat, yerr := h.stamp(b.Ref)
 		err = cmp.Or(err, xerr, yerr)
-		return x.Compare(y)
+		return cmp.Or(cmp.Compare(xat, yat), x.Compare(y))
 	})
 	return evs, err
 }
@@ -213,6 +216,17 @@ type Conflict struct {
 type keyHolder struct {
 	ID    bson.RawValue
 	Since clock.Stamp
+}
+
+// A since is a keyHolder and the clock of that record: of what stands at one time the earlier
+// is first.
+type since struct {
+	keyHolder
+	clock clock.Time
+}
+
+func (a since) compare(b since) int {
+	return cmp.Or(cmp.Compare(a.Since.Time, b.Since.Time), cmp.Compare(a.clock, b.clock), a.Since.Compare(b.Since))
 }
 
 // maxOthers bounds the documents that a conflict names besides its owner.

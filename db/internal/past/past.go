@@ -17,7 +17,6 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -106,7 +105,7 @@ func (p *Past) Lookup(coll *keyspace.Coll, op *payload.Op, r keyspace.Ref, c *ch
 	if err != nil || !d.exact {
 		return false, false, err
 	}
-	i := slices.IndexFunc(d.events, func(ev fold.Event) bool { return ev.Ref == r })
+	i := slices.IndexFunc(d.events, func(ev fold.Event) bool { return ev.Ref.N == r.N && ev.Ref.Index == r.Index })
 	if i < 0 {
 		return true, false, nil // of a log that is void now
 	}
@@ -225,7 +224,7 @@ func (p *Past) advance(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) err
 		if int(ev.Ref.Index) >= len(rec.Ops) {
 			return keyspace.ErrCorrupt
 		}
-		d.cur = p.judge.Judge(&rec.Ops[ev.Ref.Index], d.cur, rec.Time, nil).Next
+		d.cur = p.judge.Judge(&rec.Ops[ev.Ref.Index], d.cur, ev.Ref.Time, nil).Next
 	}
 	return nil
 }
@@ -301,7 +300,7 @@ func (p *Past) refusal(r keyspace.Ref) (*change.Change, error) {
 		return nil, err
 	}
 	c := &change.Change{Op: change.OpCleared, By: rec.ID, Time: rec.Time, Remote: !p.v.Own[rec.ID.Log]}
-	c.Verdict = &change.ChangedVerdict{Stamp: clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}, Seq: rec.ID.Seq}
+	c.Verdict = &change.ChangedVerdict{Stamp: journal.StampAt(rec, r), Seq: rec.ID.Seq}
 	if rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op := &rec.Ops[r.Index]
 		c.Of(op)

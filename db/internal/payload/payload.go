@@ -31,7 +31,7 @@ const (
 	version    = byte(1)    // of the format
 	flagUpsert = byte(0x10) // on the kind
 	flagSame   = byte(0x20) // the body is that of the previous operation
-	MaxView    = 2000       // heads in the view of a definition
+	MaxView    = 2000       // heads in the view of a definition or horizon
 )
 
 // The largest document fits in a record with its collection, its _id and a small filter.
@@ -149,7 +149,11 @@ func Encode(ops []Op) []byte {
 //
 //	view      uvarint, then of each head: log [32]byte, sequence uvarint from 1, hash [32]byte
 func EncodeView(op *Op, view []clock.RecordID) []byte {
-	dst := binary.AppendUvarint(Encode([]Op{*op}), uint64(len(view)))
+	return appendView(Encode([]Op{*op}), view)
+}
+
+func appendView(dst []byte, view []clock.RecordID) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(view)))
 	for _, h := range view {
 		dst = append(dst, h.Log[:]...)
 		dst = binary.AppendUvarint(dst, h.Seq)

@@ -91,6 +91,14 @@ func TestVectors(t *testing.T) {
 			return []any{values(ops), vectors.Of(view)}, err
 		},
 	})
+	horizon := &Horizon{T: 1_700_000_000_000<<16 + 9, View: view}
+	all = append(all, vectors.Vector{
+		Name: "horizon", Values: vectors.Of(horizon), Bytes: EncodeHorizon(horizon),
+		Back: func(b []byte) (any, error) {
+			h, err := DecodeHorizon(b)
+			return vectors.Of(h), err
+		},
+	})
 	snapshot := []Op{state("a", int32(1), 1_700_000_000_000<<16+3), state("system.collections", "a", 7)}
 	all = append(all, vectors.Vector{
 		Name: "snapshot", Values: values(snapshot), Bytes: EncodeSnapshot(snapshot),
@@ -99,5 +107,5 @@ func TestVectors(t *testing.T) {
 			return values(ops), err
 		},
 	})
-	vectors.Check(t, "payloads", "docs/design/db.md, Payload of a record; docs/design/checkpoints.md, Formats", all...)
+	vectors.Check(t, "payloads", "docs/design/db.md, Payload of a record; docs/design/places.md, The record; docs/design/checkpoints.md, Formats", all...)
 }

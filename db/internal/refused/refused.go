@@ -197,11 +197,10 @@ func (w *Walk) read(at keyspace.Ref, doc bson.Raw) (*Operation, error) {
 	}
 	n, _ := value.Get(doc, "code").Raw().Int32OK()
 	op := &Operation{
-		Record: w.rec, Stamp: journal.Stamp(w.rec, at.Index), Reason: keyspace.Code(n).Reason(),
+		Record: w.rec, Stamp: journal.StampAt(w.rec, at), Reason: keyspace.Code(n).Reason(),
 		Message: string(value.Get(doc, "message").Str()), Kind: string(value.Get(doc, "op").Str()),
 		Coll: string(value.Get(doc, "coll").Str()), Handled: value.Get(doc, "handled").Bool(),
 	}
-	op.Stamp.Time = at.Time
 	if id := value.Get(doc, "id"); id.Exists() {
 		op.ID = id.Raw()
 	}

@@ -113,6 +113,7 @@ type View struct {
 	Ahead   []keyspace.Span               // own records folded ahead of N; immutable
 	Own     map[clock.LogID]bool          // this replica's logs; immutable
 	Hash    *lthash.State                 // of the state, without Pending
+	Due     bool                          // horizons are to be judged, or moves to be done
 	Pending []lthash.Delta                // summed up when somebody asks for the hash
 	once    sync.Once
 	sum     clock.Hash
