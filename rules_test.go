@@ -133,7 +133,8 @@ func TestWallsInsideNet(t *testing.T) {
 			"net/internal/thread", "net/internal/memory", "net/internal/wire", "net/internal/tipset", "net/internal/mux",
 			"net/internal/stack", "net/internal/strangers", "net/internal/format", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/store",
 		},
-		"net/internal/thread":   {"net/internal/blobs", "net/internal/control", "net/internal/floor", "net/internal/format", "net/internal/held", "net/internal/logstore", "net/internal/verify", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/thread":   {"net/internal/blobs", "net/internal/control", "net/internal/floor", "net/internal/format", "net/internal/held", "net/internal/logstore", "net/internal/self", "net/internal/verify", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/self":     {"net/internal/format", "net/internal/logstore", "keys"},
 		"net/internal/verify":   {"net/internal/control", "net/internal/format", "keys", "internal/clock", "internal/fault", "internal/parallel"},
 		"net/internal/blobs":    {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/parallel", "internal/store"},
 		"net/internal/held":     {"net/internal/control", "net/internal/floor", "net/internal/format", "net/internal/logstore", "keys", "internal/clock", "internal/fault", "internal/store"},
@@ -209,7 +210,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/shortfall", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/compaction", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/shortfall", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -228,16 +229,18 @@ func TestWallsInsideNode(t *testing.T) {
 			"node/internal/addrs", "node/internal/homelock", "node/internal/pairing", "node/internal/swap", "keys",
 			"internal/durable", "internal/fault", "internal/store",
 		},
-		"node/internal/homelock":  {"internal/fault"},
-		"node/internal/homenote":  {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
-		"node/internal/pairing":   {"keys", "internal/canonical", "internal/fault"},
-		"node/internal/journal":   {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
-		"node/internal/rows":      {"internal/store"},
-		"node/internal/shortfall": {"node/internal/homenote", "net", "internal/clock", "internal/fault"},
-		"node/internal/sizes":     {},
-		"node/internal/swap":      {"internal/durable"},
-		"node/internal/server":    {},
-		"node/internal/sessions":  {"keys", "keys/dpop", "internal/fault"},
+		"node/internal/homelock":   {"internal/fault"},
+		"node/internal/homenote":   {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/pairing":    {"keys", "internal/canonical", "internal/fault"},
+		"node/internal/journal":    {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
+		"node/internal/sizes":      {},
+		"node/internal/swap":       {"internal/durable"},
+		"node/internal/server":     {},
+		"node/internal/sessions":   {"keys", "keys/dpop", "internal/fault"},
+		"node/internal/hosting":    {"keys", "internal/canonical", "internal/fault", "internal/store"},
+		"node/internal/rows":       {"internal/store"},
+		"node/internal/compaction": {"db/replica", "internal/clock", "net"},
+		"node/internal/shortfall":  {"node/internal/homenote", "net", "internal/clock", "internal/fault"},
 	}
 	used := map[string]map[string]bool{}
 	goFiles(t, func(path string, file *ast.File) {
@@ -270,6 +273,7 @@ func TestWallsInsideCommand(t *testing.T) {
 	checkWalls(t, "cmd/weft/internal", map[string][]string{
 		"cmd/weft/internal/report":  {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
 		"cmd/weft/internal/remote":  {"cmd/weft/internal/tty", "node", "node/rpc", "keys", "internal/fault"},
+		"cmd/weft/internal/rescue":  {"cmd/weft/internal/words", "node", "node/transfer", "internal/fault"},
 		"cmd/weft/internal/show":    {"cmd/weft/internal/tty", "node/client"},
 		"cmd/weft/internal/words":   {"cmd/weft/internal/tty"},
 		"cmd/weft/internal/tty":     {"internal/fault"},

@@ -114,7 +114,12 @@ func checkTimesAndName(what string, issued, expires Millis, name string) error {
 }
 
 // Encode returns the canonical bytes.
-func (c *Certificate) Encode() ([]byte, error) { return codec.Encode(c.wire()), nil }
+func (c *Certificate) Encode() ([]byte, error) {
+	if c == nil { // a device that has none, such as one that is delegated
+		return nil, fault.Of(ErrInvalid, "there is no certificate of the device")
+	}
+	return codec.Encode(c.wire()), nil
+}
 
 // DecodeCertificate decodes what [Certificate.Encode] gives, and nothing else.
 // It does not check the signature or the time: see [Certificate.Verify].

@@ -103,3 +103,24 @@ func FuzzDecodeDelegation(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) { same(t, b, keys.DecodeDelegation) })
 }
+
+// A hub's devices are told apart by identity, generation and master key, and are always the same.
+func TestHubDevice(t *testing.T) {
+	a, b, m, n := keys.NewIdentity().Public(), keys.NewIdentity().Public(), keys.NewSecret(), keys.NewSecret()
+	seen := map[keys.DevicePublic]bool{}
+	for _, x := range []struct {
+		master     keys.Secret
+		identity   keys.PublicKey
+		generation uint64
+	}{{m, a, 1}, {m, a, 2}, {m, b, 1}, {n, a, 1}} {
+		one, err1 := keys.HubDevice(x.master, x.identity, x.generation)
+		two, err2 := keys.HubDevice(x.master, x.identity, x.generation)
+		if err1 != nil || err2 != nil || one.Public() != two.Public() || seen[one.Public()] {
+			t.Fatalf("got %v, %v", err1, err2)
+		}
+		seen[one.Public()] = true
+	}
+	if _, err := keys.HubDevice(keys.Secret{}, a, 1); err == nil {
+		t.Error("a hub without a master key has a device")
+	}
+}

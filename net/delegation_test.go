@@ -136,3 +136,75 @@ func TestHubWhoseTimeIsOver(t *testing.T) {
 	}
 	until(t, tl, "the owner has what the hub wrote", func() bool { return tl.Has(late[0]) })
 }
+
+// A hub has another device for each identity, apart from the host's, and the same again after a
+// restart. Who has another master key cannot open its threads; a delegation to somebody else's
+// device is none to it; and what one identity delegated is of no use for another.
+func TestHubHasADeviceForEach(t *testing.T) {
+	master := keys.NewSecret()
+	device := func(id keys.PublicKey, generation uint64) (*keys.Device, error) {
+		return keys.HubDevice(master, id, generation)
+	}
+	hub := newParty(t, func(o *Options) { o.Hub = device })
+	to := func(id *keys.Identity, d *keys.Device, generation uint64) *keys.Delegation {
+		t.Helper()
+		x, err := id.Delegate(d.Public(), keys.DelegateOptions{Rights: keys.RightCreate, Generation: generation, Name: "hub", Issued: time.Now().Add(-time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	own := func(id *keys.Identity, generation uint64) *keys.Device {
+		d, err := device(id.Public(), generation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	alice, bob := keys.NewIdentity(), keys.NewIdentity()
+	var ids []ThreadID
+	devices := map[keys.PublicKey]bool{hub.self: true}
+	for _, x := range []*keys.Delegation{to(alice, own(alice, 1), 1), to(alice, own(alice, 2), 2), to(bob, own(bob, 1), 1)} {
+		th, err := hub.CreateFor(t.Context(), "notes", x, keys.PublicKey{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hub.attach(th)
+		ids = append(ids, th.ID())
+		if devices[th.Device()] || th.Device() != x.Sign || th.Owner() != x.Identity {
+			t.Errorf("the device %s of %s is another's, too", th.Device(), x.Identity)
+		}
+		devices[th.Device()] = true
+		if peers := th.Status(); len(peers) != 0 {
+			t.Errorf("the hub waits for itself: %+v", peers)
+		}
+		if who, ok := th.Writer(writeOne(t, hub, th, []byte("hosted"))[0]); !ok || who != x.Identity {
+			t.Errorf("the hub wrote as %s, %v", who, ok)
+		}
+	}
+	for name, x := range map[string]*keys.Delegation{
+		"of another identity": to(bob, own(alice, 1), 1), "of another generation": to(alice, own(alice, 1), 2), "somebody else's": to(alice, keys.NewDevice(), 1),
+	} {
+		if _, err := hub.CreateFor(t.Context(), "notes", x, keys.PublicKey{}); !errors.Is(err, ErrNotMember) {
+			t.Errorf("a device %s: got %v", name, err)
+		}
+	}
+
+	hub.halt(t)
+	hub.start(t)
+	for _, id := range ids {
+		th := hub.open(t, id)
+		if !devices[th.Device()] || th.Device() == hub.self {
+			t.Errorf("%s has the device %s after a restart", id, th.Device())
+		}
+		writeOne(t, hub, th, []byte("again"))
+	}
+	hub.halt(t)
+	master = keys.NewSecret()
+	lost := map[ThreadID]bool{}
+	hub.opt.Damaged = func(id ThreadID, _ error) { lost[id] = true }
+	hub.start(t)
+	if len(lost) != len(ids) {
+		t.Errorf("with another master key %d of %d threads do not open", len(lost), len(ids))
+	}
+}

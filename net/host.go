@@ -44,6 +44,10 @@ type Options struct {
 	Certificate *keys.Certificate // of Device, by its identity
 	Clock       *Clock            // nil means a new one
 
+	// Hub makes the host a hub, which has a device of its own for each identity: it gives that of an
+	// identity and a generation, always the same, or nil. It may be asked at any time.
+	Hub func(identity keys.PublicKey, generation uint64) (*keys.Device, error)
+
 	// Listen holds the addresses to listen on; nil means loopback, QUIC and
 	// TCP, at ports that the system chooses. An empty slice listens nowhere.
 	Listen []multiaddr.Multiaddr
@@ -144,6 +148,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.env.Hub = opt.Hub
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	if err := h.start(ctx, key); err != nil {
 		return nil, errors.Join(err, h.Close())

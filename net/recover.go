@@ -63,7 +63,7 @@ func (h *Host) reclaim(ctx context.Context, r Recovery, next keys.PublicKey) (*T
 	if err != nil {
 		return nil, err
 	}
-	t, err := fromAny(ctx, h, r.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database"), func(p peer.ID) (*thread.Thread, error) {
+	t, err := fromAny(ctx, h, r.Addrs, errNoHolder, func(p peer.ID) (*thread.Thread, error) {
 		return h.reclaimFrom(ctx, p, r, controlRequest{id: r.Thread, invite: key, proof: proof})
 	})
 	if err != nil {
@@ -135,7 +135,7 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 }
 
 // CreateFor makes a thread of which the identity is the owner that delegated that to this
-// device; its own devices come by [Thread.AddDevice]. recovery is a key that the owner has, the
+// device, or to the one that this hub has for it; its own devices come by [Thread.AddDevice]. recovery is a key that the owner has, the
 // zero key for none.
 func (h *Host) CreateFor(ctx context.Context, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
 	t, err := thread.CreateFor(ctx, h.env, name, d, recovery)
@@ -152,21 +152,53 @@ func (t *Thread) Delegate(ctx context.Context, d *keys.Delegation) error {
 }
 
 // Begin makes this device a member of a thread to which another device of its identity has
-// added it. It needs one connected peer, or one reachable at addrs, that holds the thread.
+// added it, also of one that is here and from which it was removed. It needs one connected
+// peer, or one reachable at addrs, that holds the thread.
 func (h *Host) Begin(ctx context.Context, id ThreadID, service keys.Secret, addrs []multiaddr.Multiaddr) (*Thread, error) {
 	if t, err := h.Thread(id); err == nil {
-		return t, nil
+		return t, t.beginAgain(ctx, addrs)
 	}
 	if service.Len() != len(format.SecretKey{}) {
 		return nil, fault.Errorf(fault.Malformed, "a service key of %d bytes", service.Len())
 	}
-	t, err := fromAny(ctx, h, addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database"), func(p peer.ID) (*thread.Thread, error) {
+	t, err := fromAny(ctx, h, addrs, errNoHolder, func(p peer.ID) (*thread.Thread, error) {
 		return h.beginFrom(ctx, p, id, format.SecretKey(service.Reveal()))
 	})
 	if err != nil {
 		return nil, err
 	}
 	return h.entered(t, nil, nil)
+}
+
+// beginAgain begins another log of this device, which had been removed and was added again;
+// nothing happens if it is a member.
+func (t *Thread) beginAgain(ctx context.Context, addrs []multiaddr.Multiaddr) error {
+	h, th := t.share.host, t.share.thread
+	if m, ok := th.Member(h.self); ok && !m.Added {
+		return nil
+	}
+	_, err := fromAny(ctx, h, addrs, errNoHolder, func(p peer.ID) (*Thread, error) {
+		_, runs, err := h.fetchControl(ctx, p, controlRequest{id: th.ID(), limit: maxJoinBytes})
+		for i := 0; i < len(runs) && err == nil; i++ {
+			err = takeRun(ctx, th, runs[i])
+		}
+		if err == nil {
+			err = th.FinishBegin(ctx)
+		}
+		return t, err
+	})
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range t.share.links { // who refused the former member may be asked again
+		poke(l.kick)
+		poke(l.kickBlobs)
+	}
+	t.share.admission.Ring()
+	t.share.status.Ring()
+	return nil
 }
 
 func (h *Host) beginFrom(ctx context.Context, p peer.ID, id ThreadID, service format.SecretKey) (*thread.Thread, error) {

@@ -109,7 +109,7 @@ func (t *Thread) Status() []PeerStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
-		if p, err := PeerOf(m.Device); err == nil && p != h.ID() && !m.Added { // it holds nothing yet
+		if p, err := PeerOf(m.Device); err == nil && m.Device != th.Device() && !m.Added { // it holds nothing yet
 			s.link(p)
 		}
 	}

@@ -30,6 +30,10 @@ func (t *Thread) Genesis() []byte { return t.held().Genesis() }
 // Owner returns the identity that made the thread.
 func (t *Thread) Owner() keys.PublicKey { return t.held().Owner() }
 
+// Device returns the key of this host's device in the thread: the host's own, or that which a hub
+// has for the thread's owner.
+func (t *Thread) Device() keys.PublicKey { return t.held().Device() }
+
 // Self returns the identity of this device, as others see it in the thread.
 func (t *Thread) Self() keys.PublicKey { return t.held().Self() }
 

@@ -263,10 +263,12 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromAny(ctx, h, inv.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database"), func(p peer.ID) (*Thread, error) {
+	return fromAny(ctx, h, inv.Addrs, errNoHolder, func(p peer.ID) (*Thread, error) {
 		return h.joinFrom(ctx, p, inv, invite, proof)
 	})
 }
+
+var errNoHolder = fault.New(fault.Unreachable, "no reachable peer holds the database")
 
 // fromAny returns what the first peer gives that gives it; none is the error if there is no
 // such peer, and what those that were asked said comes before it.

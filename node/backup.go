@@ -15,13 +15,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
 	"github.com/weftdb/weft/node/internal/homedir"
-	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // What a backup says of itself.
@@ -99,9 +100,9 @@ func (n *Node) fitForBackup(ctx context.Context) error {
 	} else if len(all) > 0 {
 		return fault.Of(ErrDamaged, "no backup is made: %s", all[0].Reason)
 	}
-	for _, d := range n.Databases() {
-		if d.Damage != "" {
-			return fault.Of(ErrDamaged, "no backup is made: database %s: %s", d.Name, d.Damage)
+	for _, d := range n.all() {
+		if d.rebuilding.Load() {
+			return fault.Of(ErrDamaged, "no backup is made: database %s is being rebuilt", d.name)
 		}
 	}
 	return nil
@@ -216,7 +217,7 @@ func (n *Node) describe(m *Manifest, snap store.Snapshot, lacks map[string][]Lac
 			m.Threads = append(m.Threads, BackupThread{ID: t.ID().String(), Lacks: l[:min(len(l), maxLacks)]})
 		}
 	}
-	return rows.EachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
+	return rows.EachIn(snap, prefixDatabase, func(name string, r databaseRow) error {
 		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		l := lacks[r.ID]
 		d := BackupDatabase{Name: name, ID: r.ID, Lacks: l[:min(len(l), maxLacks)]}

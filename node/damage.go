@@ -10,13 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
-	"github.com/weftdb/weft/node/internal/rows"
 	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
@@ -195,7 +196,7 @@ func (n *Node) startNote(context.Context) error {
 // those that are being removed.
 func (n *Node) listed() (map[string]databaseRow, error) {
 	all, removed := map[string]databaseRow{}, map[string]bool{}
-	err := rows.EachJSON(n.store, prefixDatabase, func(name string, r databaseRow) error {
+	err := rows.Each(n.store, prefixDatabase, func(name string, r databaseRow) error {
 		all[name] = r
 		return nil
 	})
@@ -206,7 +207,7 @@ func (n *Node) listed() (map[string]databaseRow, error) {
 		}
 		n.suffer(fmt.Errorf("the list of databases: %w", err))
 	}
-	if err := rows.EachJSON(n.store, prefixRemoved, func(id string, _ uint64) error { removed[id] = true; return nil }); err != nil && !isDamage(err) {
+	if err := rows.Each(n.store, prefixRemoved, func(id string, _ uint64) error { removed[id] = true; return nil }); err != nil && !isDamage(err) {
 		return nil, err
 	}
 	known := map[string]bool{}
@@ -313,7 +314,7 @@ func (n *Node) noteEnd() error {
 // noteRelays notes the relays of the node, but for the one with an address.
 func (n *Node) noteRelays(without string) error {
 	var relays []homenote.Relay
-	err := rows.EachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
+	err := rows.Each(n.store, prefixRelay, func(_ string, r relayRow) error {
 		if r.Addr != without {
 			relays = append(relays, homenote.Relay{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
 		}
@@ -336,7 +337,7 @@ func (n *Node) compareRelays() error {
 		return n.noteRelays("")
 	}
 	held := map[string]bool{}
-	err := rows.EachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
+	err := rows.Each(n.store, prefixRelay, func(_ string, r relayRow) error {
 		held[r.Addr] = true
 		return nil
 	})

@@ -14,13 +14,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
-	"github.com/weftdb/weft/node/internal/rows"
 	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
@@ -151,10 +152,10 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, r.Number, 10)); err != nil {
 		return nil, err
 	}
-	if err := rows.PutJSON(tx, prefixDatabase+name, r); err != nil {
+	if err := rows.Put(tx, prefixDatabase+name, r); err != nil {
 		return nil, err
 	}
-	if err := rows.CommitSync(n.store, tx); err != nil {
+	if err := rows.Commit(n.store, tx); err != nil {
 		return nil, err
 	}
 	d := n.attach(name, r.Number, t)
@@ -299,10 +300,10 @@ func (n *Node) removeDatabase(ctx context.Context, name string) error {
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
 		return err
 	}
-	if err := rows.PutJSON(tx, prefixRemoved+id.String(), number); err != nil {
+	if err := rows.Put(tx, prefixRemoved+id.String(), number); err != nil {
 		return err
 	}
-	if err := rows.CommitSync(n.store, tx); err != nil {
+	if err := rows.Commit(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -354,7 +355,7 @@ func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error 
 // finishRemovals completes removals that a crash or a full disk cut short.
 func (n *Node) finishRemovals(ctx context.Context) error {
 	left, failed := map[net.ThreadID]uint64{}, error(nil)
-	err := rows.EachJSON(n.store, prefixRemoved, func(text string, number uint64) error {
+	err := rows.Each(n.store, prefixRemoved, func(text string, number uint64) error {
 		id, err := net.ParseThreadID(text)
 		left[id] = number
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
@@ -84,7 +85,7 @@ func (n *Node) addDevice(ctx context.Context, r pairing.Request, databases []str
 // namedOrAll returns databases by their names, or all but the mailbox.
 func (n *Node) namedOrAll(names []string) (of []*database, err error) {
 	if len(names) == 0 {
-		return slices.DeleteFunc(n.all(), func(d *database) bool { return d.name == mailboxName }), nil
+		return slices.DeleteFunc(n.all(), func(d *database) bool { return strings.HasPrefix(d.name, ofSpaces) }), nil
 	}
 	for _, name := range names {
 		d, err := n.lookup(name)
@@ -167,8 +168,9 @@ func (n *Node) begin(ctx context.Context, d pairing.Database, addrs []multiaddr.
 	n.naming.Lock()
 	defer n.naming.Unlock()
 	for _, have := range n.all() {
-		if have.thread.ID() == d.ID {
-			return have.name, nil
+		if have.thread.ID() == d.ID { // from which this device may have been removed meanwhile
+			_, err := n.host.Begin(ctx, d.ID, d.Service, addrs)
+			return have.name, enterError(err)
 		}
 	}
 	if err := cmp.Or(n.absent(d.ID), n.finishRemovals(ctx)); err != nil {

@@ -6,10 +6,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
-	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // Forks returns how many logs of a database are known to be forked.
@@ -82,7 +83,7 @@ func edit(t *testing.T, s store.Store, prefix []byte, change func(i int, value [
 	if !changed {
 		t.Fatalf("no key under %q was changed", prefix)
 	}
-	if err := rows.CommitSync(s, tx); err != nil {
+	if err := rows.Commit(s, tx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,7 +107,7 @@ func Blobs(n *Node, name string) (count, bytes int64, err error) {
 // Removals returns how many databases are removed of which something is left.
 func Removals(t *testing.T, n *Node) (count int) {
 	t.Helper()
-	if err := rows.EachJSON(n.store, prefixRemoved, func(string, uint64) error { count++; return nil }); err != nil {
+	if err := rows.Each(n.store, prefixRemoved, func(string, uint64) error { count++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return count
@@ -155,7 +156,7 @@ func Forge(n *Node, from, to string, at clock.Time) error {
 	if err != nil {
 		return err
 	}
-	err = rows.CommitSync(n.store, tx)
+	err = rows.Commit(n.store, tx)
 	done(err == nil)
 	dst.arrived() // as nothing of its own is told
 	return err

@@ -36,6 +36,7 @@ import (
 	"github.com/weftdb/weft/node/internal/apikeys"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
+	"github.com/weftdb/weft/node/internal/hosting"
 	"github.com/weftdb/weft/node/internal/sessions"
 	"github.com/weftdb/weft/node/internal/sizes"
 )
@@ -65,6 +66,8 @@ type Config struct {
 	// longest unused are closed until they are used again. What is in use stays, so
 	// more may be held for a while. 0 means 64, negative any number.
 	MaxLoaded int
+	// SpaceBytes is how much a hub keeps for one user of an account, in bytes; 0 means 1 GiB.
+	SpaceBytes int64
 	// Idle is how long a database stays in memory unused; 0 means a minute,
 	// negative for ever.
 	Idle time.Duration
@@ -100,6 +103,7 @@ type Node struct {
 	apiKeys  *apikeys.Table
 	policy   *keys.Policy
 	sessions *sessions.Table
+	hosting  *hosting.Table
 	clock    *clock.Clock
 	host     *net.Host
 	mail     *mail
@@ -213,6 +217,9 @@ func (n *Node) startPolicy(context.Context) error {
 	n.apiKeys = apikeys.In(n.store, prefixAPIKey)
 	n.policy = &keys.Policy{Keys: n.apiKeys, Admin: n.Identity()}
 	n.sessions = sessions.New(sessions.Options{Policy: n.policy, Audience: n.self.Device.Public().Sign})
+	n.hosting = hosting.In(n.store, prefixHub, func(may bool) (keys.Secret, bool, error) {
+		return n.home.HubKey(n.cfg.Passphrase, may)
+	})
 	return nil
 }
 
@@ -226,6 +233,7 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 	o := net.Options{
 		Store: n.store, Dir: n.home.Path(homedir.DirBlobs), Device: n.self.Device, Certificate: n.self.Certificate,
 		Clock: n.clock, Listen: listen, MDNS: n.cfg.MDNS, Log: n.log,
+		Hub:          n.hosting.Device,
 		Offline:      n.cfg.offline,
 		Damaged:      n.lose,
 		ChosenRelays: true, // a new thread is offered to no relay that is not for it

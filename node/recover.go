@@ -25,10 +25,10 @@ func (n *Node) nameThreads(ctx context.Context) error {
 		if known[t.ID()] {
 			continue
 		}
-		if t.Name() == mailboxName {
-			// It holds nothing yet: a mailbox is used when it has its name.
+		if t.Name() == mailboxName || t.Device() != n.Device() {
+			// It holds nothing yet: a mailbox, and a hosted database, is used when it has its name.
 			if err := n.host.Remove(ctx, t.ID()); err != nil {
-				return fmt.Errorf("unnamed mailbox: %w", err)
+				return fmt.Errorf("unnamed database: %w", err)
 			}
 			continue
 		}

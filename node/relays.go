@@ -7,13 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node/internal/addrs"
-	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // grantLifetime is how long a grant holds that the node makes with its own
@@ -73,10 +74,10 @@ func (n *Node) AddRelay(ctx context.Context, addr string, o RelayOptions) (Relay
 	r := relayRow{Addr: a.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
 	tx := n.store.Begin()
 	defer tx.Discard()
-	if err := rows.PutJSON(tx, prefixRelay+id.String(), r); err != nil {
+	if err := rows.Put(tx, prefixRelay+id.String(), r); err != nil {
 		return Relay{}, err
 	}
-	if err := rows.CommitSync(n.store, tx); err != nil {
+	if err := rows.Commit(n.store, tx); err != nil {
 		return Relay{}, err
 	}
 	if err := errors.Join(n.noteRelays(""), n.useRelay(ctx, id, r)); err != nil {
@@ -124,7 +125,7 @@ func (n *Node) openRelays(ctx context.Context) error {
 // does not parse is damage or somebody's change, and to go on without that relay would give
 // it nothing without a word.
 func (n *Node) openRelaysOf(ctx context.Context) error {
-	return rows.EachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
+	return rows.Each(n.store, prefixRelay, func(id string, r relayRow) error {
 		p, err := peer.Decode(id)
 		if err != nil {
 			return fmt.Errorf("relay %s: %w", id, err)
@@ -197,6 +198,9 @@ func (n *Node) credential(id peer.ID, audience keys.PublicKey) (*keys.Credential
 // selectRelays tells a database's thread which relays keep it. It replaces what the thread
 // was told before, so it is also called when a relay is removed.
 func (n *Node) selectRelays(d *database) error {
+	if d.hosted() { // a hub's device has no certificate to show to one
+		return d.thread.SetRelays([]peer.ID{})
+	}
 	relays, err := n.relaysOf(d.name)
 	if err != nil {
 		return err
@@ -233,7 +237,7 @@ func (n *Node) relayOf(id string, r relayRow) (Relay, error) {
 // Relays returns the relays of this node.
 func (n *Node) Relays() ([]Relay, error) {
 	var out []Relay
-	err := rows.EachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
+	err := rows.Each(n.store, prefixRelay, func(id string, r relayRow) error {
 		relay, err := n.relayOf(id, r)
 		out = append(out, relay)
 		return err
@@ -262,7 +266,7 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 	if err := tx.Delete([]byte(prefixRelay + id.String())); err != nil {
 		return err
 	}
-	if err := rows.CommitSync(n.store, tx); err != nil {
+	if err := rows.Commit(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()

@@ -13,13 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homedir"
-	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // A home is repaired in a copy of its store, which takes the store's place when it is
@@ -49,7 +50,11 @@ type RepairOptions struct {
 	// AsIs serves what is left here, without waiting for relays and members.
 	AsIs bool
 	Tell func(text string) // is told what is waited for; may be nil
-	Log  *slog.Logger      // nil discards
+	// Rescue, which may be nil, is called before anything is changed, with a node of a copy of
+	// the store and the names of the databases that are damaged: what is read of them there may
+	// be more than what a repair leaves, as documents can be whole whose records are not.
+	Rescue func(ctx context.Context, n *Node, databases []string) error
+	Log    *slog.Logger // nil discards
 }
 
 // What a repair says it did.
@@ -77,7 +82,9 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 	switch {
 	case err != nil:
 	case found.Broken():
-		err = rebuildStore(ctx, c, o, opens, &out)
+		if err = rescue(ctx, c, o, opens, &found); err == nil {
+			err = rebuildStore(ctx, c, o, opens, &out)
+		}
 	case !found.Undamaged() || found.Lacking():
 		err = mendBlobs(ctx, c)
 	}
@@ -133,6 +140,34 @@ func examine(ctx context.Context, c Config) (d Diagnosis, opens bool, err error)
 		err = errors.Join(err, cerr)
 	}
 	return d, true, err
+}
+
+// rescue has the caller read what it can of the databases that are damaged.
+func rescue(ctx context.Context, c Config, o RepairOptions, opens bool, found *Diagnosis) (err error) {
+	var names []string
+	for _, d := range found.Databases {
+		if len(d.Damage) > 0 {
+			names = append(names, d.Name)
+		}
+	}
+	if o.Rescue == nil || !opens || len(names) == 0 {
+		return nil
+	}
+	dir, err := c.home.CloneStore()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(c.home.Path(dir))) }()
+	c.offline, c.storeDir = true, dir
+	n, err := Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	err = o.Rescue(ctx, n, names)
+	if cerr := n.Close(); !isDamage(cerr) {
+		err = errors.Join(err, cerr)
+	}
+	return err
 }
 
 // mendBlobs drops the blobs that are damaged, and takes back what is whole again, where
@@ -253,7 +288,7 @@ func renumber(st store.Store) error {
 	err = it.Err()
 	it.Close()
 	if err == nil {
-		err = rows.EachJSONIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
+		err = rows.EachIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
 			used = max(used, r.Number)
 			return nil
 		})
@@ -264,7 +299,7 @@ func renumber(st store.Store) error {
 	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, used, 10)); err != nil {
 		return err
 	}
-	return rows.CommitSync(st, tx)
+	return rows.Commit(st, tx)
 }
 
 // rebuildDamaged rebuilds every damaged database of an offline node, and has those that
@@ -319,7 +354,7 @@ func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions
 // restoreRelays takes the relays of the note into a store that has none.
 func (n *Node) restoreRelays() error {
 	have := 0
-	if err := rows.EachJSON(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
+	if err := rows.Each(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
 		return err
 	}
 	tx := n.store.Begin()
@@ -329,9 +364,9 @@ func (n *Node) restoreRelays() error {
 		if err != nil {
 			continue
 		}
-		if err := rows.PutJSON(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
+		if err := rows.Put(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
 			return err
 		}
 	}
-	return rows.CommitSync(n.store, tx)
+	return rows.Commit(n.store, tx)
 }

@@ -11,6 +11,8 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/weftdb/weft/node/internal/rows"
+
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
@@ -19,7 +21,6 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
 	"github.com/weftdb/weft/node/internal/homedir"
-	"github.com/weftdb/weft/node/internal/rows"
 )
 
 // RestoreOptions say how a home is restored.
@@ -215,7 +216,7 @@ func (u *unpacker) compare(m Manifest) error {
 	}
 	snap := u.st.Snapshot()
 	defer snap.Release()
-	return rows.EachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
+	return rows.EachIn(snap, prefixDatabase, func(name string, r databaseRow) error {
 		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		if w := want[name]; err == nil && (w.ID != r.ID || ok && w.Hash != f.Hash.String()) {
 			err = fault.Of(ErrBackup, "database %s of the backup is in another state than the manifest says", name)

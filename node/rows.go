@@ -8,6 +8,7 @@ const (
 	prefixRelay    = "wr/" // ‖ peer ID → relayRow
 	prefixRemoved  = "wx/" // ‖ thread ID → number of a database whose removal is not complete
 	keyNumber      = "wn"  // the last database number that was given, decimal
+	prefixHub      = "wh/" // package hosting: for whom a hub writes
 	prefixFold     = 'd'   // ‖ database number (uvarint) → package db
 	prefixMail     = "m/"  // package inbox: mail that this node keeps as a relay
 )

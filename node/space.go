@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"slices"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -20,7 +21,9 @@ import (
 type Space struct {
 	n       *Node
 	prefix  string // of the names that its databases have in the node; "" for the node's own
-	anyName bool   // also of names that nobody can give
+	account keys.PublicKey
+	user    keys.PublicKey // identity whose it is
+	anyName bool           // also of names that nobody can give
 }
 
 // Own returns the space of this node's identity as this program and the administrator see it,
@@ -33,7 +36,7 @@ func (n *Node) Space(account, user keys.PublicKey) *Space {
 	if user == account && user == n.Identity() {
 		return &Space{n: n}
 	}
-	return &Space{n: n, prefix: ofSpaces + spaceID(account, user) + "/"}
+	return &Space{n: n, prefix: ofSpaces + spaceID(account, user) + "/", account: account, user: user}
 }
 
 // ofSpaces begins the names of databases of other spaces. Nobody can give such a name, nor that
@@ -82,33 +85,113 @@ type spaceError struct {
 func (e *spaceError) Error() string { return e.text }
 func (e *spaceError) Unwrap() error { return e.error }
 
-// Create is [Node.CreateDatabase] in the space.
-func (s *Space) Create(ctx context.Context, name string) (*db.DB, error) {
-	if s.prefix != "" {
-		return nil, fault.Of(ErrDenied, "this hub hosts no databases of users yet: keep yours on a device, and have this hub relay it")
+// hosted reports whether a database of the node is of a space of others than its identity.
+func (d *database) hosted() bool { return d.name != mailboxName && strings.HasPrefix(d.name, ofSpaces) }
+
+// maxOfSpace is how many databases a hub keeps in a space of another identity than its own.
+const maxOfSpace = 100
+
+// Offer returns the device of this hub to which the identity of a space is to delegate that it
+// writes for it, and the device's generation. The node's own space needs none.
+func (s *Space) Offer() (keys.DevicePublic, uint64, error) {
+	if s.prefix == "" {
+		return keys.DevicePublic{}, 0, fault.Of(ErrInvalid, "this hub is a device of yours: it needs no delegation")
 	}
-	return s.n.CreateDatabase(ctx, name)
+	return s.n.hosting.Offer(s.user)
 }
 
-// Database is [Node.Database] in the space.
-func (s *Space) Database(ctx context.Context, name string) (*db.DB, error) {
+// Delegate takes the delegation that the identity of a space signed to the device of Offer.
+func (s *Space) Delegate(encoded []byte) error {
+	if _, _, err := s.Offer(); err != nil {
+		return err
+	}
+	return s.n.hosting.Delegate(s.user, encoded, time.Now())
+}
+
+// Room returns how many bytes may be written into the space now, negative for no bound.
+func (s *Space) Room() (int64, error) {
+	if s.prefix == "" {
+		return -1, nil
+	}
+	if _, err := s.n.hosting.InForce(s.user); err != nil {
+		return 0, err
+	}
+	limit, used := cmp.Or(s.n.cfg.SpaceBytes, 1<<30), int64(0)
+	for _, d := range s.of() {
+		c := d.thread.Counts()
+		used += c.Bytes + c.BlobBytes
+	}
+	if used >= limit {
+		return 0, fault.Errorf(fault.QuotaExceeded, "this hub keeps %d bytes for a user, and has %d of yours: remove some", limit, used)
+	}
+	return limit - used, nil
+}
+
+// of returns the databases of the space.
+func (s *Space) of() (all []*database) {
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	for full, d := range s.n.databases {
+		if _, ok := s.within(full); ok {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// Create makes a database in the space: in the node's own as [Node.CreateDatabase] does, in
+// another one by the delegation of its identity, which is the owner.
+func (s *Space) Create(ctx context.Context, name string) (*db.DB, error) {
+	if s.prefix == "" {
+		return s.n.CreateDatabase(ctx, name)
+	}
 	full, err := s.full(name)
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.n.Database(ctx, full)
-	return d, s.told(err)
+	d, err := s.n.hosting.InForce(s.user)
+	if err != nil {
+		return nil, err
+	}
+	s.n.naming.Lock()
+	defer s.n.naming.Unlock()
+	if err := s.n.free(full); err != nil {
+		return nil, s.told(err)
+	}
+	if len(s.of()) >= maxOfSpace {
+		return nil, fault.Errorf(fault.QuotaExceeded, "this hub keeps %d databases for a user, and has as many of yours", maxOfSpace)
+	}
+	if err := s.n.hosting.Begin(spaceID(s.account, s.user), s.account, s.user, time.Now()); err != nil {
+		return nil, err
+	}
+	t, err := s.n.host.CreateFor(ctx, name, d, keys.PublicKey{})
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.n.adopt(ctx, full, t)
+	return out, s.told(err)
+}
+
+// in has the node do something with a database that the space names.
+func in[T any](s *Space, name string, do func(full string) (T, error)) (out T, err error) {
+	full, err := s.full(name)
+	if err != nil {
+		return out, err
+	}
+	out, err = do(full)
+	return out, s.told(err)
+}
+
+// Database is [Node.Database] in the space.
+func (s *Space) Database(ctx context.Context, name string) (*db.DB, error) {
+	return in(s, name, func(full string) (*db.DB, error) { return s.n.Database(ctx, full) })
 }
 
 // Ref is [Node.DatabaseRef] in the space.
 func (s *Space) Ref(name string) (DatabaseRef, error) {
-	full, err := s.full(name)
-	if err != nil {
-		return DatabaseRef{}, err
-	}
-	r, err := s.n.DatabaseRef(full)
+	r, err := in(s, name, s.n.DatabaseRef)
 	r.Name = name
-	return r, s.told(err)
+	return r, err
 }
 
 // Databases returns the databases of the space by name, those that are not served too.
@@ -136,13 +219,9 @@ func (s *Space) Databases() []DatabaseRef {
 
 // Info is [Node.DatabaseInfo] in the space.
 func (s *Space) Info(ctx context.Context, name string) (DatabaseInfo, error) {
-	full, err := s.full(name)
-	if err != nil {
-		return DatabaseInfo{}, err
-	}
-	i, err := s.n.DatabaseInfo(ctx, full)
+	i, err := in(s, name, func(full string) (DatabaseInfo, error) { return s.n.DatabaseInfo(ctx, full) })
 	i.Name = name
-	return i, s.told(err)
+	return i, err
 }
 
 // Status is [Node.DatabaseStatus] in the space.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/replica"
-	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/node/internal/compaction"
 )
 
 // What a checkpoint covers is deleted by itself, here and at whoever else has it, once a second
@@ -64,17 +64,5 @@ func (d *database) vouch(ctx context.Context, fold *replica.Replica) error {
 	d.cutMu.Lock()
 	kept, cut := d.kept, d.cut
 	d.cutMu.Unlock()
-	if !kept {
-		if log, ok := fold.Compared(); ok {
-			return d.thread.Vouch(ctx, log, true, clock.Hash{})
-		}
-		return nil
-	}
-	_, state := fold.StateHash()
-	for log := range cut.Snapshots {
-		if err := d.thread.Vouch(ctx, log, false, state); err != nil {
-			return err
-		}
-	}
-	return nil
+	return compaction.Vouch(ctx, d.thread, fold, kept, cut)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/report"
+	"github.com/weftdb/weft/cmd/weft/internal/rescue"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -28,7 +30,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: "Check everything in the home: the store's files, the logs of every database with their chains and signatures,\n" +
 			"the documents computed from them, files, and whether anything is missing. The exit status is 1 if something is damaged.\n\n" +
 			"With --repair, which needs the home for itself, what can be read goes into a new store, and each damaged database is\n" +
-			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. Files' blocks\n" +
+			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one, and the\n" +
+			"documents that could be read before, if the repair leaves fewer, in a file that weft import takes. Files' blocks\n" +
 			"that are damaged are asked for again, and listed as lacking until a peer gives them or the file is pushed again. What a\n" +
 			"relay keeps for others it does not fetch during a repair: devices give it again once weft daemon --relay runs. The exit\n" +
 			"status is 1 if something is lost, may be lost, was abandoned with --as-is, or was not received yet; a later check and, for\n" +
@@ -115,6 +118,11 @@ func (a *app) repair(ctx context.Context, o node.RepairOptions) error {
 	}
 	o.Home = a.home
 	o.Tell = func(text string) { fmt.Fprintln(a.err, text) }
+	var files rescue.Files
+	o.Rescue = func(ctx context.Context, n *node.Node, databases []string) (err error) {
+		files, err = rescue.Write(ctx, n, databases, filepath.Join(a.home, "rescued-"+time.Now().UTC().Format("20060102T150405Z")))
+		return err
+	}
 	var r node.Repair
 	err := a.unseal(ctx, func() (err error) {
 		o.Passphrase = a.passphrase
@@ -124,7 +132,14 @@ func (a *app) repair(ctx context.Context, o node.RepairOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := a.print(r, func(w io.Writer) { report.WriteRepair(w, r) }); err != nil || r.Whole() {
+	if err := files.Keep(r); err != nil {
+		return err
+	}
+	out := struct {
+		node.Repair
+		Rescued rescue.Files `json:"rescued,omitempty"`
+	}{r, files}
+	if err := a.print(out, func(w io.Writer) { report.WriteRepair(w, r); files.Report(w) }); err != nil || r.Whole() {
 		return err
 	}
 	if slices.ContainsFunc(r.Databases, func(d node.RebuiltDatabase) bool { return !d.Served }) {

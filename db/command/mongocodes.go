@@ -61,6 +61,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.WrongPeer:             {13, "Unauthorized"},
 	fault.WrongUser:             {13, "Unauthorized"},
 	fault.QuotaExceeded:         {13, "Unauthorized"},
+	fault.NoDelegation:          {13, "Unauthorized"},
 	fault.BadRequest:            {9, "FailedToParse"},
 
 	fault.UnknownExtension: {1, "InternalError"},

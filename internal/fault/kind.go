@@ -61,6 +61,7 @@ const (
 	WrongPeer             Kind = "wrong_peer"
 	WrongUser             Kind = "wrong_user"
 	QuotaExceeded         Kind = "quota_exceeded"
+	NoDelegation          Kind = "no_delegation" // a hub does not write for the identity
 	BadRequest            Kind = "bad_request" // a frame that the protocol does not have
 )
 
@@ -158,7 +159,7 @@ var general = []Kind{
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
 	PassphraseNeeded, PassphraseWrong, Unavailable, Usage,
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
-	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
+	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, NoDelegation, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
 	LimitReached, WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,

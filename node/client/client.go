@@ -49,6 +49,7 @@ type Options struct {
 type Client struct {
 	Node      weftv1connect.NodeServiceClient
 	Sessions  weftv1connect.SessionServiceClient
+	Spaces    weftv1connect.SpaceServiceClient
 	Keys      weftv1connect.KeyServiceClient
 	Relays    weftv1connect.RelayServiceClient
 	Databases weftv1connect.DatabaseServiceClient
@@ -143,6 +144,7 @@ func newClient(base string, t transport) *Client {
 	return &Client{
 		Node:      weftv1connect.NewNodeServiceClient(h, base, kinds),
 		Sessions:  weftv1connect.NewSessionServiceClient(h, base, kinds),
+		Spaces:    weftv1connect.NewSpaceServiceClient(h, base, kinds),
 		Keys:      weftv1connect.NewKeyServiceClient(h, base, kinds),
 		Relays:    weftv1connect.NewRelayServiceClient(h, base, kinds),
 		Databases: weftv1connect.NewDatabaseServiceClient(h, base, kinds),

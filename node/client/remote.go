@@ -71,6 +71,34 @@ func OpenRemote(o RemoteOptions) (*Client, error) {
 	return newClient(base.String(), t), nil
 }
 
+// Delegate has the hub write for an identity, as which the client calls: databases that are made there then are the identity's. The hub reads what it
+// hosts.
+func (c *Client) Delegate(ctx context.Context, id *keys.Identity) error {
+	o, err := c.Spaces.Offer(ctx, connect.NewRequest(&weftv1.OfferRequest{}))
+	if err != nil {
+		return err
+	}
+	to := keys.DevicePublic{}
+	if to.Sign, err = keys.ParseDID(o.Msg.GetSign()); err != nil {
+		return err
+	}
+	if copy(to.Seal[:], o.Msg.GetSeal()) != len(o.Msg.GetSeal()) || len(o.Msg.GetSeal()) != len(to.Seal) {
+		return fault.Errorf(fault.Malformed, "the key of the hub's device has %d bytes", len(o.Msg.GetSeal()))
+	}
+	d, err := id.Delegate(to, keys.DelegateOptions{
+		Rights: keys.RightCreate | keys.RightAdmit, Generation: o.Msg.GetGeneration(), Name: "hub", Issued: time.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	b, err := d.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = c.Spaces.Delegate(ctx, connect.NewRequest(&weftv1.DelegateRequest{Delegation: b}))
+	return err
+}
+
 func newRemoteTransport(c *tls.Config) *daemonTransport {
 	both, h2 := new(http.Protocols), new(http.Protocols)
 	both.SetHTTP1(true)

@@ -26,6 +26,9 @@ var access = map[string]keys.Action{
 	weftv1connect.SessionServiceDescribeProcedure:  anyToken,
 	weftv1connect.SessionServiceEndProcedure:       anyToken,
 
+	weftv1connect.SpaceServiceOfferProcedure:    keys.ActionCreate,
+	weftv1connect.SpaceServiceDelegateProcedure: keys.ActionCreate,
+
 	weftv1connect.DatabaseServiceCreateProcedure:      keys.ActionCreate,
 	weftv1connect.DatabaseServiceListProcedure:        keys.ActionRead,
 	weftv1connect.DatabaseServiceInfoProcedure:        keys.ActionRead,

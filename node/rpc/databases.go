@@ -23,7 +23,7 @@ func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.C
 	recovery, err := "", error(nil)
 	if r.Msg.GetRecoverable() {
 		if callerOf(ctx) != nil { // a key that ends would leave with a secret that does not
-			return nil, fault.Of(node.ErrDenied, "a recovery key is made and kept where the identity is, not at a hub")
+			return nil, fault.Of(node.ErrDenied, "a recovery key is made and kept where the identity is, not at a hub: create the database without one, with --no-recovery")
 		}
 		_, recovery, err = s.n.CreateRecoverable(ctx, r.Msg.GetName())
 	} else {

@@ -63,6 +63,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.WrongPeer:             connect.CodePermissionDenied,
 	fault.WrongUser:             connect.CodePermissionDenied,
 	fault.QuotaExceeded:         connect.CodePermissionDenied,
+	fault.NoDelegation:          connect.CodePermissionDenied,
 	fault.BadRequest:            connect.CodePermissionDenied,
 
 	fault.UnknownExtension: connect.CodeUnimplemented,
@@ -184,8 +185,12 @@ func outward(err error) error {
 		if len(known.Details()) > 0 {
 			return err
 		}
-		kind, status = transportKind(known.Code()), known.Code()
-		err = errors.New(known.Message())
+		if why := known.Unwrap(); fault.Is(why, fault.QuotaExceeded) { // a body that there is no room for
+			err = why
+		} else {
+			kind, status = transportKind(known.Code()), known.Code()
+			err = errors.New(known.Message())
+		}
 	}
 	out := connect.NewError(status, err)
 	if detail, derr := connect.NewErrorDetail(&weftv1.ErrorInfo{Code: string(kind)}); derr == nil {

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	stdnet "net"
 	"net/http"
 	"net/netip"
@@ -180,6 +181,9 @@ func (g *remoteGuard) hold(w http.ResponseWriter, r *http.Request, c *caller, ne
 	c.space = g.n.Space(s.Account, s.User)
 	c.may = func(a keys.Action) error {
 		_, err := g.n.Authorize(node.Request{Session: &s.Session, Action: a, Resource: keys.Resource{Owner: s.User, Account: s.Account}})
+		if err == nil && a == keys.ActionWrite {
+			_, err = c.space.Room()
+		}
 		return err
 	}
 	if need != anyToken {
@@ -188,7 +192,39 @@ func (g *remoteGuard) hold(w http.ResponseWriter, r *http.Request, c *caller, ne
 			return r, nil, err
 		}
 	}
+	if need == keys.ActionWrite {
+		room, err := c.space.Room()
+		if err == nil && room >= 0 && r.ContentLength > room+openSize {
+			err = noRoom()
+		}
+		if err != nil {
+			end()
+			return r, nil, err
+		}
+		if room >= 0 {
+			r.Body = &roomReader{r.Body, room + openSize}
+		}
+	}
 	return r.WithContext(context.WithValue(ctx, callerKey{}, c)), end, nil
+}
+
+func noRoom() error {
+	return fault.Errorf(fault.QuotaExceeded, "this hub does not keep as much for a user: remove some")
+}
+
+// A roomReader reads what a stream brings, as far as there is room for it.
+type roomReader struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *roomReader) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, noRoom()
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // bound gives a request so long to be read, and somewhat longer to be answered. It is set for each

@@ -155,6 +155,35 @@ func (h *hub) token(m mint) string {
 	return token
 }
 
+// delegate has the hub write for a user.
+func (h *hub) delegate(id *keys.Identity, token string) {
+	h.Helper()
+	c := weftv1connect.NewSpaceServiceClient(h.http, "http://"+h.addr())
+	q := connect.NewRequest(&weftv1.OfferRequest{})
+	q.Header().Set("Authorization", "Bearer "+token)
+	o, err := c.Offer(h.Context(), q)
+	if err != nil {
+		h.Fatal(err)
+	}
+	sign, err := keys.ParseDID(o.Msg.GetSign())
+	if err != nil {
+		h.Fatal(err)
+	}
+	d, err := id.Delegate(keys.DevicePublic{Sign: sign, Seal: [32]byte(o.Msg.GetSeal())}, keys.DelegateOptions{Rights: keys.RightCreate, Generation: o.Msg.GetGeneration(), Issued: time.Now()})
+	if err != nil {
+		h.Fatal(err)
+	}
+	b, err := d.Encode()
+	if err != nil {
+		h.Fatal(err)
+	}
+	r := connect.NewRequest(&weftv1.DelegateRequest{Delegation: b})
+	r.Header().Set("Authorization", "Bearer "+token)
+	if _, err := c.Delegate(h.Context(), r); err != nil {
+		h.Fatal(err)
+	}
+}
+
 var kindOf = regexp.MustCompile(`"debug":\{"code":"([a-z_]+)"\}`)
 
 // call makes one call with headers, and returns "" if it was served, else the kind of the refusal.
@@ -198,7 +227,7 @@ func (h *hub) call(at, procedure string, headers http.Header) string {
 		return ""
 	}
 	switch kind := string(m[1]); kind {
-	case "permission_denied", "no_credential", "credential_expired", "key_revoked", "bad_signature", "wrong_scope", "wrong_owner", "limit_reached":
+	case "permission_denied", "no_credential", "credential_expired", "key_revoked", "bad_signature", "wrong_scope", "wrong_owner", "limit_reached", "no_delegation":
 		return kind
 	}
 	return ""
@@ -289,7 +318,7 @@ func TestAccess(t *testing.T) {
 	}
 	var text strings.Builder
 	text.WriteString("# Access\n\nEvery call of the API by every kind of caller, as it was answered: `·` it was served, or refused for\nits arguments, which were none; a sign is the kind of a refusal. Callers are at the remote listener\nof a [hub](design/hub.md) but where it says local. The table is written by\n`WEFT_UPDATE=1 go test ./node/rpc -run '^TestAccess$'`, which has each call answered.\n\n")
-	signs := map[string]string{"": "·", "permission_denied": "–", "no_credential": "?", "credential_expired": "t", "wrong_scope": "s", "bad_signature": "x"}
+	signs := map[string]string{"": "·", "permission_denied": "–", "no_credential": "?", "credential_expired": "t", "wrong_scope": "s", "bad_signature": "x", "no_delegation": "d"}
 	for _, kind := range slices.Sorted(maps.Keys(signs)) {
 		if kind != "" {
 			fmt.Fprintf(&text, "- `%s` %s\n", signs[kind], kind)
@@ -336,7 +365,7 @@ func checkCell(t *testing.T, procedure, who, got string) {
 	t.Helper()
 	service, method, _ := strings.Cut(strings.TrimPrefix(procedure, "/weft.v1."), "/")
 	open := service == "SessionService" && (method == "Challenge" || method == "Mint")
-	data := service == "DatabaseService" || service == "DocumentService" || service == "BucketService"
+	data := service == "SpaceService" || service == "DatabaseService" || service == "DocumentService" || service == "BucketService"
 	want := true // that it is refused
 	switch who {
 	case "administrator, local":
@@ -368,7 +397,10 @@ func TestForeignIsAbsent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user := bearer(h.token(mint{key: h.key(keys.KindUser), user: keys.NewIdentity()}))
+	id := keys.NewIdentity()
+	token := h.token(mint{key: h.key(keys.KindUser), user: id})
+	h.delegate(id, token)
+	user := bearer(token)
 	owner := bearer(h.token(mint{key: h.key(keys.KindAccount)}))
 	ask := func(auth http.Header, service, name string) string {
 		t.Helper()

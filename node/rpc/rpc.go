@@ -34,6 +34,7 @@ const maxMessage = 16 << 20
 type (
 	nodeService     struct{ n *node.Node }
 	sessionService  struct{ n *node.Node }
+	spaceService    struct{ n *node.Node }
 	keyService      struct{ n *node.Node }
 	relayService    struct{ n *node.Node }
 	databaseService struct{ n *node.Node }
@@ -65,6 +66,7 @@ func services(n *node.Node) http.Handler {
 	}
 	mux.Handle(weftv1connect.NewNodeServiceHandler(nodeService{n}, options...))
 	mux.Handle(weftv1connect.NewSessionServiceHandler(sessionService{n}, options...))
+	mux.Handle(weftv1connect.NewSpaceServiceHandler(spaceService{n}, options...))
 	mux.Handle(weftv1connect.NewKeyServiceHandler(keyService{n}, options...))
 	mux.Handle(weftv1connect.NewRelayServiceHandler(relayService{n}, options...))
 	mux.Handle(weftv1connect.NewDatabaseServiceHandler(databaseService{n}, options...))

@@ -68,3 +68,20 @@ func (s sessionService) End(ctx context.Context, _ *connect.Request[weftv1.EndSe
 	s.n.Sessions().End(c.session)
 	return connect.NewResponse(&weftv1.EndSessionResponse{}), nil
 }
+
+// Offer gives what the identity of the caller's space is to sign.
+func (s spaceService) Offer(ctx context.Context, _ *connect.Request[weftv1.OfferRequest]) (*connect.Response[weftv1.OfferResponse], error) {
+	d, generation, err := space(ctx, s.n).Offer()
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.OfferResponse{Sign: d.Sign.DID(), Seal: d.Seal[:], Generation: generation}), nil
+}
+
+// Delegate is for the identity of the caller's space only, as the delegation says.
+func (s spaceService) Delegate(ctx context.Context, r *connect.Request[weftv1.DelegateRequest]) (*connect.Response[weftv1.DelegateResponse], error) {
+	if err := space(ctx, s.n).Delegate(r.Msg.GetDelegation()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.DelegateResponse{}), nil
+}

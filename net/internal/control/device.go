@@ -234,11 +234,11 @@ func (s *State) speakAdded(r *Record) {
 	s.Members[device].delegate(s)
 }
 
-// AddedBy returns the record by which a device may begin its log, and the keys that it
-// seals; nil if there is none.
+// AddedBy returns the record by which a device may begin a log, and the keys that it seals. One
+// that has begun, and has lost what it held, begins another.
 func (g *Graph) AddedBy(device keys.PublicKey) (record clock.Hash, sealed []byte, ok bool) {
 	m := g.State().Members[device]
-	if m == nil || !m.Added {
+	if m == nil || m.entry.grant.Payload.Op != format.OpDevice {
 		return record, nil, false
 	}
 	return m.entry.grant.ID.Hash, m.entry.grant.Payload.Sealed, true

@@ -55,7 +55,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		w.log = t.presentControl()
 	}
 	fresh := 0
-	if w.log == nil || p.Op == format.OpRecover { // an owner begins a log of its own
+	if w.log == nil || p.Op == format.OpRecover || p.Op == format.OpStart { // these begin a log of their own
 		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl, clock.LogID{}), 0)
 		fresh = 1
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // An Env is what the threads of one host share.
@@ -18,6 +19,9 @@ type Env struct {
 	sealer *format.Sealer
 	dir    string // of blob files
 	log    *slog.Logger
+
+	// Hub gives the host's devices as a hub; it is set before the first thread.
+	Hub self.Hub
 }
 
 // NewEnv returns what threads in a store need; the caller owes Close. A clock or a
@@ -34,6 +38,17 @@ func NewEnv(s store.Store, dir string, device *keys.Device, cert *keys.Certifica
 		return nil, err
 	}
 	return &Env{store: s, device: device, cert: cert, clock: c, sealer: sealer, dir: dir, log: log}, nil
+}
+
+// of returns the environment of the thread of a genesis, in which a hub may have another device.
+func (e *Env) of(signed []byte) (*Env, error) {
+	device, err := e.Hub.Device(e.device, signed)
+	if err != nil || device == e.device {
+		return e, err
+	}
+	x := *e
+	x.device, x.cert = device, nil // it joins and recovers nothing
+	return &x, nil
 }
 
 // Close frees what the threads used; they are closed before.

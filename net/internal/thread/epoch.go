@@ -7,6 +7,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // A removal and a rotation begin an epoch. Its key is in the control record that begins it,
@@ -100,7 +101,7 @@ func (t *Thread) putSecrets(tx store.Tx, k *format.Keys) error {
 		lacks := format.RelayKeys(t.id, k.Service)
 		k = &lacks
 	}
-	b, err := t.sealSecrets(k, t.invite)
+	b, err := self.Seal(t.env.device.Public(), t.id, t.relay, k, t.invite)
 	if err != nil {
 		return err
 	}

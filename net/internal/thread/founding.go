@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // Create makes a thread of which this device is the first member, as owner.
@@ -27,13 +28,18 @@ func Create(ctx context.Context, env *Env, name string, recovery keys.PublicKey)
 	return create(ctx, env, name, signed, k)
 }
 
-// CreateFor is [Create] for the identity that delegated that to this device: the owner is that
-// identity, and nobody decides anything until a device of its own is added.
+// CreateFor is [Create] for the identity that delegated that to this device, or to that which this
+// hub has for it: the owner is that identity, and nobody decides anything until a device of its own
+// is added.
 func CreateFor(ctx context.Context, env *Env, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
-	if d.Device() != env.device.Public() {
+	device, err := env.Hub.Delegated(env.device, d)
+	if err != nil {
+		return nil, err
+	}
+	if device == nil {
 		return nil, fault.Of(ErrNotMember, "the delegation is to another device, %s", d.Sign.DID())
 	}
-	signed, k, err := format.NewDelegatedGenesis(env.device, d, recovery, env.clock.Now())
+	signed, k, err := format.NewDelegatedGenesis(device, d, recovery, env.clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +81,9 @@ func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.S
 func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, error) {
 	g, err := format.DecodeGenesis(signed)
 	if err != nil {
+		return nil, err
+	}
+	if env, err = env.of(signed); err != nil {
 		return nil, err
 	}
 	if format.CommitTo(k.Service) != g.Service {
@@ -127,7 +136,7 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 		return err
 	}
 	t.setRows(rows)
-	secrets, err := t.sealSecrets(&t.keys, invite)
+	secrets, err := self.Seal(t.env.device.Public(), t.id, t.relay, &t.keys, invite)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // A join is in two halves, as the joiner can read nothing yet: Join holds the genesis
@@ -118,7 +119,7 @@ func (t *Thread) commitEntry(ctx context.Context, say func() (*format.Control, f
 	}
 	was := t.keys
 	t.keys = k
-	secrets, err := t.sealSecrets(&k, nil)
+	secrets, err := self.Seal(t.env.device.Public(), t.id, t.relay, &k, nil)
 	if err == nil {
 		err = t.rows.PutSecrets(tx, secrets)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // Stored returns the IDs of the threads in the store.
@@ -38,7 +39,10 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}
-	relay, k, invite, err := openSecrets(env, id, sealed)
+	if env, err = env.of(signed); err != nil {
+		return nil, fmt.Errorf("open thread: %w", err)
+	}
+	relay, k, invite, err := self.Open(env.device, id, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}

@@ -112,6 +112,10 @@ func (t *Thread) UntilEnd(device keys.PublicKey) (ends []clock.RecordID) {
 	return slices.Compact(ends)
 }
 
+// Device returns the key of this host's device in the thread: the host's own, or that which a hub
+// has for the thread's owner.
+func (t *Thread) Device() keys.PublicKey { return t.env.self() }
+
 // Self returns the identity of this device, as others see it in the thread.
 func (t *Thread) Self() (identity keys.PublicKey) {
 	if m, ok := t.Member(t.env.self()); ok {

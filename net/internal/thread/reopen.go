@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/self"
 )
 
 // A store can be lost. With its genesis and its keys, which are kept beside the
@@ -36,7 +37,7 @@ func (t *Thread) Essence() (Essence, error) {
 	if t.relay || !t.keys.CanRead() {
 		return Essence{}, ErrNoKeys
 	}
-	sealed, err := t.sealSecrets(&t.keys, nil)
+	sealed, err := self.Seal(t.env.device.Public(), t.id, t.relay, &t.keys, nil)
 	return Essence{Genesis: bytes.Clone(t.signed), Keys: sealed}, err
 }
 
@@ -60,7 +61,11 @@ func EssenceIn(r store.Reader, id format.ThreadID) (e Essence, err error) {
 // thread must not be open.
 func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	id := format.ThreadIDOf(e.Genesis)
-	relay, k, _, err := openSecrets(env, id, e.Keys)
+	env, err := env.of(e.Genesis)
+	if err != nil {
+		return nil, fmt.Errorf("thread %s: %w", id, err)
+	}
+	relay, k, _, err := self.Open(env.device, id, e.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("keys of thread %s: %w", id, err)
 	}

@@ -42,19 +42,19 @@ type RebuiltDatabase struct {
 	Earlier bool   `json:"earlier,omitempty"`
 }
 
-// whole reports whether everything of the database is back.
-func (d *RebuiltDatabase) whole() bool {
+// Whole reports whether everything of the database is back.
+func (d *RebuiltDatabase) Whole() bool {
 	return d.Served && len(d.Lost) == 0 && d.Gone == 0 && !d.Uncertain && (len(d.Lacks) == 0 || d.Earlier)
 }
 
 // Whole reports whether everything is back.
 func (r *Repair) Whole() bool {
-	return r.OnlyLacks() && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.whole() }) &&
+	return r.OnlyLacks() && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.Whole() }) &&
 		!slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return len(t.Lacks) > 0 || t.Uncertain })
 }
 
 // OnlyLacks reports whether all that is not back is blocks of files.
 func (r *Repair) OnlyLacks() bool {
 	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return t.Uncertain }) &&
-		!slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { d.Lacks = nil; return !d.whole() })
+		!slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { d.Lacks = nil; return !d.Whole() })
 }

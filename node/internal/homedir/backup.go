@@ -15,7 +15,7 @@ import (
 // node is, and blobs. The API's token and what runs are not.
 func InBackup(name string) bool {
 	switch top, rest, _ := strings.Cut(name, "/"); top {
-	case fileVersion, fileIdentity, fileOf, fileDevice, fileCertificate:
+	case fileVersion, fileIdentity, fileOf, fileDevice, fileCertificate, fileHub:
 		return rest == ""
 	case dirRelays:
 		return !strings.Contains(rest, "/") && !strings.HasPrefix(rest, ".")

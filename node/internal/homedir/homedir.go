@@ -49,6 +49,7 @@ const (
 	fileCertificate = "device.cert"    // the identity's certificate of the device
 	fileOf          = "identity.did"   // instead of identity.key: whose device this is
 	fileRequest     = "device.request" // what a home asks for that waits to be a device of an identity
+	fileHub         = "hub.key"        // key file of a hub's master key, of which its devices are derived
 	fileToken       = "api.token"      // the administrator's token, 0600
 	FileNote        = "databases.note" // the home's own note of its databases
 	FileCheck       = "check.json"     // what the last check of the home found
@@ -269,6 +270,22 @@ func (h *Home) key(name string, kind keys.FileKind, passphrase []byte, fresh fun
 	}
 	s = fresh()
 	return s, true, keys.WriteKeyFile(h.Path(name), kind, s, passphrase)
+}
+
+// HubKey reads the master key of a hub. Where there is none, one is made if it may be; else ok is
+// false.
+func (h *Home) HubKey(passphrase []byte, may bool) (s keys.Secret, ok bool, err error) {
+	s, err = keys.ReadKeyFile(h.Path(fileHub), keys.FileSecret, passphrase)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !may:
+		return s, false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		s = keys.NewSecret()
+		return s, true, keys.WriteKeyFile(h.Path(fileHub), keys.FileSecret, s, passphrase)
+	case err != nil:
+		return s, false, fmt.Errorf("%w: restore it from a backup", err)
+	}
+	return s, true, nil
 }
 
 // certificate reads the device's certificate, or has the identity make it. It is also what

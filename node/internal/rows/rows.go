@@ -1,4 +1,5 @@
-// Package rows keeps rows of a store as JSON.
+// Package rows writes rows of JSON into an ordered store and reads them, each under a prefix and its
+// name. What the prefixes are, and what the rows hold, is for its callers.
 package rows
 
 import (
@@ -8,17 +9,17 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// CommitSync commits and syncs. After an error of the sync what was committed may be there
+// Commit commits and syncs. After an error of the sync what was committed may be there
 // or not when the store is opened again.
-func CommitSync(s store.Store, tx store.Tx) error {
+func Commit(s store.Store, tx store.Tx) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
 	return s.Sync()
 }
 
-// PutJSON writes a row into tx; its caller commits.
-func PutJSON(tx store.Tx, key string, v any) error {
+// Put writes a row into tx; its caller commits.
+func Put(tx store.Tx, key string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("row %q: %w", key, err)
@@ -29,15 +30,15 @@ func PutJSON(tx store.Tx, key string, v any) error {
 	return nil
 }
 
-// EachJSON calls f with every row under prefix, in the order of their keys.
-func EachJSON[T any](s store.Store, prefix string, f func(key string, v T) error) error {
+// Each calls f with every row under prefix, in the order of their keys.
+func Each[T any](s store.Store, prefix string, f func(key string, v T) error) error {
 	snap := s.Snapshot()
 	defer snap.Release()
-	return EachJSONIn(snap, prefix, f)
+	return EachIn(snap, prefix, f)
 }
 
-// EachJSONIn is EachJSON on a view of the store.
-func EachJSONIn[T any](r store.Reader, prefix string, f func(key string, v T) error) error {
+// EachIn is Each on a view of the store.
+func EachIn[T any](r store.Reader, prefix string, f func(key string, v T) error) error {
 	it := r.Iterate(store.Prefix([]byte(prefix)))
 	defer it.Close()
 	for ; it.Valid(); it.Next() {

@@ -92,8 +92,8 @@ type rates struct {
 func newRates() rates {
 	return rates{
 		address: newLimit[netip.Prefix](20, 100, "Too many requests without a token come from this address: wait."),
-		space:   newLimit[Space](200, 400, "There are too many requests of this user: wait."),
-		key:     newLimit[keys.PublicKey](2000, 4000, "There are too many requests by this key: wait."),
+		space:   newLimit[Space](2000, 4000, "There are too many requests of this user: wait."),
+		key:     newLimit[keys.PublicKey](8000, 16000, "There are too many requests by this key: wait."),
 		mint:    newLimit[keys.PublicKey](50, 200, "Too many tokens are asked for by this key: wait."),
 	}
 }

@@ -1696,6 +1696,182 @@ func (*EndSessionResponse) Descriptor() ([]byte, []int) {
 	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
 }
 
+type OfferRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferRequest) Reset() {
+	*x = OfferRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferRequest) ProtoMessage() {}
+
+func (x *OfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferRequest.ProtoReflect.Descriptor instead.
+func (*OfferRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+}
+
+type OfferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sign          string                 `protobuf:"bytes,1,opt,name=sign,proto3" json:"sign,omitempty"`              // did:key of the device's signing key
+	Seal          []byte                 `protobuf:"bytes,2,opt,name=seal,proto3" json:"seal,omitempty"`              // its X25519 key, 32 bytes
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"` // of the device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferResponse) Reset() {
+	*x = OfferResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferResponse) ProtoMessage() {}
+
+func (x *OfferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferResponse.ProtoReflect.Descriptor instead.
+func (*OfferResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *OfferResponse) GetSign() string {
+	if x != nil {
+		return x.Sign
+	}
+	return ""
+}
+
+func (x *OfferResponse) GetSeal() []byte {
+	if x != nil {
+		return x.Seal
+	}
+	return nil
+}
+
+func (x *OfferResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type DelegateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Delegation    []byte                 `protobuf:"bytes,1,opt,name=delegation,proto3" json:"delegation,omitempty"` // canonical CBOR
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateRequest) Reset() {
+	*x = DelegateRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateRequest) ProtoMessage() {}
+
+func (x *DelegateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateRequest.ProtoReflect.Descriptor instead.
+func (*DelegateRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DelegateRequest) GetDelegation() []byte {
+	if x != nil {
+		return x.Delegation
+	}
+	return nil
+}
+
+type DelegateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateResponse) Reset() {
+	*x = DelegateResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateResponse) ProtoMessage() {}
+
+func (x *DelegateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateResponse.ProtoReflect.Descriptor instead.
+func (*DelegateResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+}
+
 type AddRelayRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"` // multiaddr with /p2p/ID
@@ -1708,7 +1884,7 @@ type AddRelayRequest struct {
 
 func (x *AddRelayRequest) Reset() {
 	*x = AddRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1896,7 @@ func (x *AddRelayRequest) String() string {
 func (*AddRelayRequest) ProtoMessage() {}
 
 func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1909,7 @@ func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayRequest.ProtoReflect.Descriptor instead.
 func (*AddRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AddRelayRequest) GetAddr() string {
@@ -1773,7 +1949,7 @@ type AddRelayResponse struct {
 
 func (x *AddRelayResponse) Reset() {
 	*x = AddRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1961,7 @@ func (x *AddRelayResponse) String() string {
 func (*AddRelayResponse) ProtoMessage() {}
 
 func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +1974,7 @@ func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayResponse.ProtoReflect.Descriptor instead.
 func (*AddRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AddRelayResponse) GetRelay() *Relay {
@@ -1816,7 +1992,7 @@ type ListRelaysRequest struct {
 
 func (x *ListRelaysRequest) Reset() {
 	*x = ListRelaysRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2004,7 @@ func (x *ListRelaysRequest) String() string {
 func (*ListRelaysRequest) ProtoMessage() {}
 
 func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2017,7 @@ func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysRequest.ProtoReflect.Descriptor instead.
 func (*ListRelaysRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
 }
 
 type ListRelaysResponse struct {
@@ -1853,7 +2029,7 @@ type ListRelaysResponse struct {
 
 func (x *ListRelaysResponse) Reset() {
 	*x = ListRelaysResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2041,7 @@ func (x *ListRelaysResponse) String() string {
 func (*ListRelaysResponse) ProtoMessage() {}
 
 func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2054,7 @@ func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysResponse.ProtoReflect.Descriptor instead.
 func (*ListRelaysResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListRelaysResponse) GetRelays() []*Relay {
@@ -1897,7 +2073,7 @@ type RemoveRelayRequest struct {
 
 func (x *RemoveRelayRequest) Reset() {
 	*x = RemoveRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2085,7 @@ func (x *RemoveRelayRequest) String() string {
 func (*RemoveRelayRequest) ProtoMessage() {}
 
 func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2098,7 @@ func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RemoveRelayRequest) GetRelay() string {
@@ -1940,7 +2116,7 @@ type RemoveRelayResponse struct {
 
 func (x *RemoveRelayResponse) Reset() {
 	*x = RemoveRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2128,7 @@ func (x *RemoveRelayResponse) String() string {
 func (*RemoveRelayResponse) ProtoMessage() {}
 
 func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2141,7 @@ func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
 }
 
 type Relay struct {
@@ -1981,7 +2157,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2169,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2182,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Relay) GetPeer() string {
@@ -2054,7 +2230,7 @@ type AddDeviceRequest struct {
 
 func (x *AddDeviceRequest) Reset() {
 	*x = AddDeviceRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2242,7 @@ func (x *AddDeviceRequest) String() string {
 func (*AddDeviceRequest) ProtoMessage() {}
 
 func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2255,7 @@ func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceRequest.ProtoReflect.Descriptor instead.
 func (*AddDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AddDeviceRequest) GetRequest() string {
@@ -2107,7 +2283,7 @@ type AddDeviceResponse struct {
 
 func (x *AddDeviceResponse) Reset() {
 	*x = AddDeviceResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2295,7 @@ func (x *AddDeviceResponse) String() string {
 func (*AddDeviceResponse) ProtoMessage() {}
 
 func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2308,7 @@ func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceResponse.ProtoReflect.Descriptor instead.
 func (*AddDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AddDeviceResponse) GetPeer() string {
@@ -2165,7 +2341,7 @@ type AcceptDeviceRequest struct {
 
 func (x *AcceptDeviceRequest) Reset() {
 	*x = AcceptDeviceRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2353,7 @@ func (x *AcceptDeviceRequest) String() string {
 func (*AcceptDeviceRequest) ProtoMessage() {}
 
 func (x *AcceptDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2366,7 @@ func (x *AcceptDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptDeviceRequest.ProtoReflect.Descriptor instead.
 func (*AcceptDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AcceptDeviceRequest) GetReply() string {
@@ -2209,7 +2385,7 @@ type AcceptDeviceResponse struct {
 
 func (x *AcceptDeviceResponse) Reset() {
 	*x = AcceptDeviceResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2397,7 @@ func (x *AcceptDeviceResponse) String() string {
 func (*AcceptDeviceResponse) ProtoMessage() {}
 
 func (x *AcceptDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2410,7 @@ func (x *AcceptDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptDeviceResponse.ProtoReflect.Descriptor instead.
 func (*AcceptDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AcceptDeviceResponse) GetChanges() []*DeviceChange {
@@ -2252,7 +2428,7 @@ type ListDevicesRequest struct {
 
 func (x *ListDevicesRequest) Reset() {
 	*x = ListDevicesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2440,7 @@ func (x *ListDevicesRequest) String() string {
 func (*ListDevicesRequest) ProtoMessage() {}
 
 func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2453,7 @@ func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
 func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
 }
 
 type ListDevicesResponse struct {
@@ -2289,7 +2465,7 @@ type ListDevicesResponse struct {
 
 func (x *ListDevicesResponse) Reset() {
 	*x = ListDevicesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2477,7 @@ func (x *ListDevicesResponse) String() string {
 func (*ListDevicesResponse) ProtoMessage() {}
 
 func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2490,7 @@ func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
 func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListDevicesResponse) GetDevices() []*Device {
@@ -2334,7 +2510,7 @@ type RemoveDeviceRequest struct {
 
 func (x *RemoveDeviceRequest) Reset() {
 	*x = RemoveDeviceRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2522,7 @@ func (x *RemoveDeviceRequest) String() string {
 func (*RemoveDeviceRequest) ProtoMessage() {}
 
 func (x *RemoveDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2535,7 @@ func (x *RemoveDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDeviceRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RemoveDeviceRequest) GetDevice() string {
@@ -2386,7 +2562,7 @@ type RemoveDeviceResponse struct {
 
 func (x *RemoveDeviceResponse) Reset() {
 	*x = RemoveDeviceResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2574,7 @@ func (x *RemoveDeviceResponse) String() string {
 func (*RemoveDeviceResponse) ProtoMessage() {}
 
 func (x *RemoveDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2587,7 @@ func (x *RemoveDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDeviceResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RemoveDeviceResponse) GetPeer() string {
@@ -2439,7 +2615,7 @@ type DeviceChange struct {
 
 func (x *DeviceChange) Reset() {
 	*x = DeviceChange{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2627,7 @@ func (x *DeviceChange) String() string {
 func (*DeviceChange) ProtoMessage() {}
 
 func (x *DeviceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2640,7 @@ func (x *DeviceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceChange.ProtoReflect.Descriptor instead.
 func (*DeviceChange) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeviceChange) GetDatabase() string {
@@ -2493,7 +2669,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2681,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2694,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Device) GetPeer() string {
@@ -2561,7 +2737,7 @@ type DeviceIn struct {
 
 func (x *DeviceIn) Reset() {
 	*x = DeviceIn{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2749,7 @@ func (x *DeviceIn) String() string {
 func (*DeviceIn) ProtoMessage() {}
 
 func (x *DeviceIn) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2762,7 @@ func (x *DeviceIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceIn.ProtoReflect.Descriptor instead.
 func (*DeviceIn) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeviceIn) GetDatabase() string {
@@ -2629,7 +2805,7 @@ type Database struct {
 
 func (x *Database) Reset() {
 	*x = Database{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +2817,7 @@ func (x *Database) String() string {
 func (*Database) ProtoMessage() {}
 
 func (x *Database) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +2830,7 @@ func (x *Database) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Database.ProtoReflect.Descriptor instead.
 func (*Database) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Database) GetId() string {
@@ -2695,7 +2871,7 @@ type CreateDatabaseRequest struct {
 
 func (x *CreateDatabaseRequest) Reset() {
 	*x = CreateDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2883,7 @@ func (x *CreateDatabaseRequest) String() string {
 func (*CreateDatabaseRequest) ProtoMessage() {}
 
 func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2896,7 @@ func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CreateDatabaseRequest) GetName() string {
@@ -2747,7 +2923,7 @@ type CreateDatabaseResponse struct {
 
 func (x *CreateDatabaseResponse) Reset() {
 	*x = CreateDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2935,7 @@ func (x *CreateDatabaseResponse) String() string {
 func (*CreateDatabaseResponse) ProtoMessage() {}
 
 func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2948,7 @@ func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateDatabaseResponse) GetDatabase() *Database {
@@ -2800,7 +2976,7 @@ type RecoverRequest struct {
 
 func (x *RecoverRequest) Reset() {
 	*x = RecoverRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +2988,7 @@ func (x *RecoverRequest) String() string {
 func (*RecoverRequest) ProtoMessage() {}
 
 func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +3001,7 @@ func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
 func (*RecoverRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RecoverRequest) GetName() string {
@@ -2859,7 +3035,7 @@ type RecoverResponse struct {
 
 func (x *RecoverResponse) Reset() {
 	*x = RecoverResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +3047,7 @@ func (x *RecoverResponse) String() string {
 func (*RecoverResponse) ProtoMessage() {}
 
 func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +3060,7 @@ func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
 func (*RecoverResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RecoverResponse) GetDatabase() *Database {
@@ -2914,7 +3090,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +3102,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +3115,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Recovery) GetPeer() string {
@@ -2978,7 +3154,7 @@ type ListDatabasesRequest struct {
 
 func (x *ListDatabasesRequest) Reset() {
 	*x = ListDatabasesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +3166,7 @@ func (x *ListDatabasesRequest) String() string {
 func (*ListDatabasesRequest) ProtoMessage() {}
 
 func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +3179,7 @@ func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesRequest.ProtoReflect.Descriptor instead.
 func (*ListDatabasesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 type ListDatabasesResponse struct {
@@ -3015,7 +3191,7 @@ type ListDatabasesResponse struct {
 
 func (x *ListDatabasesResponse) Reset() {
 	*x = ListDatabasesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3203,7 @@ func (x *ListDatabasesResponse) String() string {
 func (*ListDatabasesResponse) ProtoMessage() {}
 
 func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3216,7 @@ func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesResponse.ProtoReflect.Descriptor instead.
 func (*ListDatabasesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListDatabasesResponse) GetDatabases() []*Database {
@@ -3059,7 +3235,7 @@ type DatabaseInfoRequest struct {
 
 func (x *DatabaseInfoRequest) Reset() {
 	*x = DatabaseInfoRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3247,7 @@ func (x *DatabaseInfoRequest) String() string {
 func (*DatabaseInfoRequest) ProtoMessage() {}
 
 func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3260,7 @@ func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DatabaseInfoRequest) GetName() string {
@@ -3109,7 +3285,7 @@ type DatabaseInfoResponse struct {
 
 func (x *DatabaseInfoResponse) Reset() {
 	*x = DatabaseInfoResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3297,7 @@ func (x *DatabaseInfoResponse) String() string {
 func (*DatabaseInfoResponse) ProtoMessage() {}
 
 func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3310,7 @@ func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DatabaseInfoResponse) GetId() string {
@@ -3195,7 +3371,7 @@ type DatabaseStatusRequest struct {
 
 func (x *DatabaseStatusRequest) Reset() {
 	*x = DatabaseStatusRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +3383,7 @@ func (x *DatabaseStatusRequest) String() string {
 func (*DatabaseStatusRequest) ProtoMessage() {}
 
 func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +3396,7 @@ func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DatabaseStatusRequest) GetName() string {
@@ -3246,7 +3422,7 @@ type DatabaseStatusResponse struct {
 
 func (x *DatabaseStatusResponse) Reset() {
 	*x = DatabaseStatusResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3434,7 @@ func (x *DatabaseStatusResponse) String() string {
 func (*DatabaseStatusResponse) ProtoMessage() {}
 
 func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3447,7 @@ func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DatabaseStatusResponse) GetId() string {
@@ -3347,7 +3523,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3535,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3548,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *PeerStatus) GetPeer() string {
@@ -3450,7 +3626,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3638,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3651,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *InviteRequest) GetName() string {
@@ -3516,7 +3692,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3528,7 +3704,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3541,7 +3717,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *InviteResponse) GetUrl() string {
@@ -3567,7 +3743,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3755,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3768,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *MembersRequest) GetName() string {
@@ -3615,7 +3791,7 @@ type MembersResponse struct {
 
 func (x *MembersResponse) Reset() {
 	*x = MembersResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3627,7 +3803,7 @@ func (x *MembersResponse) String() string {
 func (*MembersResponse) ProtoMessage() {}
 
 func (x *MembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +3816,7 @@ func (x *MembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
 func (*MembersResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *MembersResponse) GetMembers() []*Member {
@@ -3693,7 +3869,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3881,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3894,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Member) GetPeer() string {
@@ -3788,7 +3964,7 @@ type WaitingJoin struct {
 
 func (x *WaitingJoin) Reset() {
 	*x = WaitingJoin{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3800,7 +3976,7 @@ func (x *WaitingJoin) String() string {
 func (*WaitingJoin) ProtoMessage() {}
 
 func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3813,7 +3989,7 @@ func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingJoin.ProtoReflect.Descriptor instead.
 func (*WaitingJoin) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WaitingJoin) GetId() string {
@@ -3881,7 +4057,7 @@ type InvitesRequest struct {
 
 func (x *InvitesRequest) Reset() {
 	*x = InvitesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3893,7 +4069,7 @@ func (x *InvitesRequest) String() string {
 func (*InvitesRequest) ProtoMessage() {}
 
 func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3906,7 +4082,7 @@ func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvitesRequest.ProtoReflect.Descriptor instead.
 func (*InvitesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *InvitesRequest) GetName() string {
@@ -3925,7 +4101,7 @@ type InvitesResponse struct {
 
 func (x *InvitesResponse) Reset() {
 	*x = InvitesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4113,7 @@ func (x *InvitesResponse) String() string {
 func (*InvitesResponse) ProtoMessage() {}
 
 func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4126,7 @@ func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvitesResponse.ProtoReflect.Descriptor instead.
 func (*InvitesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *InvitesResponse) GetInvites() []*InviteInfo {
@@ -3976,7 +4152,7 @@ type InviteInfo struct {
 
 func (x *InviteInfo) Reset() {
 	*x = InviteInfo{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3988,7 +4164,7 @@ func (x *InviteInfo) String() string {
 func (*InviteInfo) ProtoMessage() {}
 
 func (x *InviteInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4001,7 +4177,7 @@ func (x *InviteInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteInfo.ProtoReflect.Descriptor instead.
 func (*InviteInfo) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *InviteInfo) GetId() string {
@@ -4063,7 +4239,7 @@ type RevokeInviteRequest struct {
 
 func (x *RevokeInviteRequest) Reset() {
 	*x = RevokeInviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4075,7 +4251,7 @@ func (x *RevokeInviteRequest) String() string {
 func (*RevokeInviteRequest) ProtoMessage() {}
 
 func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4088,7 +4264,7 @@ func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
 func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RevokeInviteRequest) GetName() string {
@@ -4113,7 +4289,7 @@ type RevokeInviteResponse struct {
 
 func (x *RevokeInviteResponse) Reset() {
 	*x = RevokeInviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4301,7 @@ func (x *RevokeInviteResponse) String() string {
 func (*RevokeInviteResponse) ProtoMessage() {}
 
 func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4314,7 @@ func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
 func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 type AdmitRequest struct {
@@ -4151,7 +4327,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4163,7 +4339,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4176,7 +4352,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *AdmitRequest) GetName() string {
@@ -4201,7 +4377,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4213,7 +4389,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4226,7 +4402,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 // Who is named by a did:key, of an identity or a device, or the peer ID of a device, or an
@@ -4242,7 +4418,7 @@ type SetRoleRequest struct {
 
 func (x *SetRoleRequest) Reset() {
 	*x = SetRoleRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4254,7 +4430,7 @@ func (x *SetRoleRequest) String() string {
 func (*SetRoleRequest) ProtoMessage() {}
 
 func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4267,7 +4443,7 @@ func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *SetRoleRequest) GetName() string {
@@ -4300,7 +4476,7 @@ type SetRoleResponse struct {
 
 func (x *SetRoleResponse) Reset() {
 	*x = SetRoleResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4312,7 +4488,7 @@ func (x *SetRoleResponse) String() string {
 func (*SetRoleResponse) ProtoMessage() {}
 
 func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4325,7 +4501,7 @@ func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
 func (*SetRoleResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *SetRoleResponse) GetIdentity() string {
@@ -4345,7 +4521,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4357,7 +4533,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4370,7 +4546,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *RemoveMemberRequest) GetName() string {
@@ -4397,7 +4573,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4409,7 +4585,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4422,7 +4598,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RemoveMemberResponse) GetIdentity() string {
@@ -4448,7 +4624,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4460,7 +4636,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4473,7 +4649,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -4491,7 +4667,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4503,7 +4679,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4516,7 +4692,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 type TransferRequest struct {
@@ -4529,7 +4705,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4541,7 +4717,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4554,7 +4730,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *TransferRequest) GetName() string {
@@ -4580,7 +4756,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4592,7 +4768,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4605,7 +4781,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *TransferResponse) GetIdentity() string {
@@ -4624,7 +4800,7 @@ type RotateRequest struct {
 
 func (x *RotateRequest) Reset() {
 	*x = RotateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4636,7 +4812,7 @@ func (x *RotateRequest) String() string {
 func (*RotateRequest) ProtoMessage() {}
 
 func (x *RotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4649,7 +4825,7 @@ func (x *RotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
 func (*RotateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *RotateRequest) GetName() string {
@@ -4667,7 +4843,7 @@ type RotateResponse struct {
 
 func (x *RotateResponse) Reset() {
 	*x = RotateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +4855,7 @@ func (x *RotateResponse) String() string {
 func (*RotateResponse) ProtoMessage() {}
 
 func (x *RotateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +4868,7 @@ func (x *RotateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateResponse.ProtoReflect.Descriptor instead.
 func (*RotateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 type JoinRequest struct {
@@ -4705,7 +4881,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4717,7 +4893,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4730,7 +4906,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -4756,7 +4932,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4768,7 +4944,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4781,7 +4957,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -4800,7 +4976,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4812,7 +4988,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4825,7 +5001,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -4843,7 +5019,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4855,7 +5031,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4868,7 +5044,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 type CompactDatabaseRequest struct {
@@ -4880,7 +5056,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4892,7 +5068,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4905,7 +5081,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -4934,7 +5110,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4946,7 +5122,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4959,7 +5135,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -5050,7 +5226,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5062,7 +5238,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5075,7 +5251,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *EraseRequest) GetName() string {
@@ -5109,7 +5285,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5121,7 +5297,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5134,7 +5310,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *EraseResponse) GetRemoved() int64 {
@@ -5161,7 +5337,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5173,7 +5349,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5186,7 +5362,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -5215,7 +5391,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5227,7 +5403,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5240,7 +5416,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -5272,7 +5448,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5284,7 +5460,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5297,7 +5473,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -5358,7 +5534,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5370,7 +5546,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5383,7 +5559,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -5404,7 +5580,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5416,7 +5592,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5429,7 +5605,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -5462,7 +5638,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5474,7 +5650,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5487,7 +5663,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -5512,7 +5688,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5524,7 +5700,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5537,7 +5713,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -5600,7 +5776,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5612,7 +5788,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5625,7 +5801,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -5661,7 +5837,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5673,7 +5849,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5686,7 +5862,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -5726,7 +5902,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5738,7 +5914,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5751,7 +5927,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -5772,7 +5948,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5784,7 +5960,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5797,7 +5973,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -5830,7 +6006,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5842,7 +6018,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5855,7 +6031,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -5886,7 +6062,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5898,7 +6074,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5911,7 +6087,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -5991,7 +6167,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6003,7 +6179,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6016,7 +6192,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -6073,7 +6249,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6085,7 +6261,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6098,7 +6274,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -6139,7 +6315,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6151,7 +6327,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6164,7 +6340,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -6192,7 +6368,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6204,7 +6380,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6217,7 +6393,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -6258,7 +6434,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6270,7 +6446,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6283,7 +6459,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -6356,7 +6532,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6368,7 +6544,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6381,7 +6557,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -6477,7 +6653,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6489,7 +6665,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6502,7 +6678,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -6528,7 +6704,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6540,7 +6716,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6553,7 +6729,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -6624,7 +6800,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6636,7 +6812,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6649,7 +6825,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *Collection) GetName() string {
@@ -6691,7 +6867,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6703,7 +6879,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6716,7 +6892,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *Index) GetName() string {
@@ -6750,7 +6926,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6762,7 +6938,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6775,7 +6951,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -6800,7 +6976,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6812,7 +6988,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6825,7 +7001,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
 }
 
 type ListCollectionsRequest struct {
@@ -6837,7 +7013,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6849,7 +7025,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6862,7 +7038,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -6881,7 +7057,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6893,7 +7069,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6906,7 +7082,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -6927,7 +7103,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6939,7 +7115,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6952,7 +7128,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -6985,7 +7161,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6997,7 +7173,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7010,7 +7186,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -7030,7 +7206,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7042,7 +7218,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7055,7 +7231,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -7081,7 +7257,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7093,7 +7269,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7106,7 +7282,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -7126,7 +7302,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7138,7 +7314,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7151,7 +7327,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *Bucket) GetName() string {
@@ -7178,7 +7354,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7190,7 +7366,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7203,7 +7379,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -7229,7 +7405,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7241,7 +7417,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7254,7 +7430,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -7272,7 +7448,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7284,7 +7460,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7297,7 +7473,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
 }
 
 type ListBucketsResponse struct {
@@ -7309,7 +7485,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7321,7 +7497,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7334,7 +7510,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -7354,7 +7530,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7366,7 +7542,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7379,7 +7555,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -7405,7 +7581,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7417,7 +7593,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7430,7 +7606,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -7452,7 +7628,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7464,7 +7640,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7477,7 +7653,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -7517,7 +7693,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7529,7 +7705,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7542,7 +7718,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -7564,7 +7740,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7576,7 +7752,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7589,7 +7765,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -7633,7 +7809,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7645,7 +7821,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7658,7 +7834,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -7706,7 +7882,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7718,7 +7894,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7731,7 +7907,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -7763,7 +7939,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7775,7 +7951,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7788,7 +7964,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -7837,7 +8013,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7849,7 +8025,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7862,7 +8038,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -7901,7 +8077,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7913,7 +8089,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7926,7 +8102,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -7988,7 +8164,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8000,7 +8176,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8013,7 +8189,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -8040,7 +8216,7 @@ type RemoveFilesRequest struct {
 
 func (x *RemoveFilesRequest) Reset() {
 	*x = RemoveFilesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8052,7 +8228,7 @@ func (x *RemoveFilesRequest) String() string {
 func (*RemoveFilesRequest) ProtoMessage() {}
 
 func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8065,7 +8241,7 @@ func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveFilesRequest.ProtoReflect.Descriptor instead.
 func (*RemoveFilesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *RemoveFilesRequest) GetBucket() string {
@@ -8091,7 +8267,7 @@ type RemoveFilesResponse struct {
 
 func (x *RemoveFilesResponse) Reset() {
 	*x = RemoveFilesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8103,7 +8279,7 @@ func (x *RemoveFilesResponse) String() string {
 func (*RemoveFilesResponse) ProtoMessage() {}
 
 func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8116,7 +8292,7 @@ func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveFilesResponse.ProtoReflect.Descriptor instead.
 func (*RemoveFilesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *RemoveFilesResponse) GetRemoved() int64 {
@@ -8135,7 +8311,7 @@ type DropBucketRequest struct {
 
 func (x *DropBucketRequest) Reset() {
 	*x = DropBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8147,7 +8323,7 @@ func (x *DropBucketRequest) String() string {
 func (*DropBucketRequest) ProtoMessage() {}
 
 func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8160,7 +8336,7 @@ func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropBucketRequest.ProtoReflect.Descriptor instead.
 func (*DropBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *DropBucketRequest) GetBucket() string {
@@ -8178,7 +8354,7 @@ type DropBucketResponse struct {
 
 func (x *DropBucketResponse) Reset() {
 	*x = DropBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8190,7 +8366,7 @@ func (x *DropBucketResponse) String() string {
 func (*DropBucketResponse) ProtoMessage() {}
 
 func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8203,7 +8379,7 @@ func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropBucketResponse.ProtoReflect.Descriptor instead.
 func (*DropBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
 }
 
 type CatRequest struct {
@@ -8218,7 +8394,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8230,7 +8406,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8243,7 +8419,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -8283,7 +8459,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8295,7 +8471,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8308,7 +8484,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -8329,7 +8505,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8341,7 +8517,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8354,7 +8530,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -8387,7 +8563,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8399,7 +8575,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8412,7 +8588,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -8430,7 +8606,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8442,7 +8618,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8455,7 +8631,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
 }
 
 type SetupInboxResponse struct {
@@ -8467,7 +8643,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8479,7 +8655,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8492,7 +8668,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -8512,7 +8688,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[150]
+	mi := &file_weft_v1_weft_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8524,7 +8700,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[150]
+	mi := &file_weft_v1_weft_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8537,7 +8713,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -8565,7 +8741,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[151]
+	mi := &file_weft_v1_weft_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8577,7 +8753,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[151]
+	mi := &file_weft_v1_weft_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8590,7 +8766,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *SendResponse) GetId() string {
@@ -8623,7 +8799,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[152]
+	mi := &file_weft_v1_weft_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8635,7 +8811,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[152]
+	mi := &file_weft_v1_weft_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8648,7 +8824,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -8667,7 +8843,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[153]
+	mi := &file_weft_v1_weft_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8679,7 +8855,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[153]
+	mi := &file_weft_v1_weft_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8692,7 +8868,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -8711,7 +8887,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[154]
+	mi := &file_weft_v1_weft_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8723,7 +8899,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[154]
+	mi := &file_weft_v1_weft_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8736,7 +8912,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{154}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -8755,7 +8931,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[155]
+	mi := &file_weft_v1_weft_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8767,7 +8943,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[155]
+	mi := &file_weft_v1_weft_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8780,7 +8956,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{155}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -8799,7 +8975,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[156]
+	mi := &file_weft_v1_weft_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8811,7 +8987,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[156]
+	mi := &file_weft_v1_weft_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8824,7 +9000,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{156}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -8842,7 +9018,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[157]
+	mi := &file_weft_v1_weft_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8854,7 +9030,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[157]
+	mi := &file_weft_v1_weft_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8867,7 +9043,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{157}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{161}
 }
 
 type SentRequest struct {
@@ -8878,7 +9054,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[158]
+	mi := &file_weft_v1_weft_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8890,7 +9066,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[158]
+	mi := &file_weft_v1_weft_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8903,7 +9079,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{158}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{162}
 }
 
 type SentResponse struct {
@@ -8915,7 +9091,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[159]
+	mi := &file_weft_v1_weft_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8927,7 +9103,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[159]
+	mi := &file_weft_v1_weft_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8940,7 +9116,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{159}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -8965,7 +9141,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[160]
+	mi := &file_weft_v1_weft_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8977,7 +9153,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[160]
+	mi := &file_weft_v1_weft_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8990,7 +9166,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{160}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *SentMessage) GetId() string {
@@ -9051,7 +9227,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[161]
+	mi := &file_weft_v1_weft_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9063,7 +9239,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[161]
+	mi := &file_weft_v1_weft_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9076,7 +9252,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{161}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -9095,7 +9271,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[162]
+	mi := &file_weft_v1_weft_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9107,7 +9283,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[162]
+	mi := &file_weft_v1_weft_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9120,7 +9296,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{162}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -9145,7 +9321,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[163]
+	mi := &file_weft_v1_weft_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9157,7 +9333,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[163]
+	mi := &file_weft_v1_weft_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9170,7 +9346,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{163}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *Message) GetId() string {
@@ -9327,7 +9503,19 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x14\n" +
 	"\x05bound\x18\x06 \x01(\bR\x05bound\"\x13\n" +
 	"\x11EndSessionRequest\"\x14\n" +
-	"\x12EndSessionResponse\"m\n" +
+	"\x12EndSessionResponse\"\x0e\n" +
+	"\fOfferRequest\"W\n" +
+	"\rOfferResponse\x12\x12\n" +
+	"\x04sign\x18\x01 \x01(\tR\x04sign\x12\x12\n" +
+	"\x04seal\x18\x02 \x01(\fR\x04seal\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"1\n" +
+	"\x0fDelegateRequest\x12\x1e\n" +
+	"\n" +
+	"delegation\x18\x01 \x01(\fR\n" +
+	"delegation\"\x12\n" +
+	"\x10DelegateResponse\"m\n" +
 	"\x0fAddRelayRequest\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x16\n" +
@@ -9875,7 +10063,10 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\tChallenge\x12\x19.weft.v1.ChallengeRequest\x1a\x1a.weft.v1.ChallengeResponse\x123\n" +
 	"\x04Mint\x12\x14.weft.v1.MintRequest\x1a\x15.weft.v1.MintResponse\x12M\n" +
 	"\bDescribe\x12\x1f.weft.v1.DescribeSessionRequest\x1a .weft.v1.DescribeSessionResponse\x12>\n" +
-	"\x03End\x12\x1a.weft.v1.EndSessionRequest\x1a\x1b.weft.v1.EndSessionResponse2\xd0\x01\n" +
+	"\x03End\x12\x1a.weft.v1.EndSessionRequest\x1a\x1b.weft.v1.EndSessionResponse2\x87\x01\n" +
+	"\fSpaceService\x126\n" +
+	"\x05Offer\x12\x15.weft.v1.OfferRequest\x1a\x16.weft.v1.OfferResponse\x12?\n" +
+	"\bDelegate\x12\x18.weft.v1.DelegateRequest\x1a\x19.weft.v1.DelegateResponse2\xd0\x01\n" +
 	"\fRelayService\x12:\n" +
 	"\x03Add\x12\x18.weft.v1.AddRelayRequest\x1a\x19.weft.v1.AddRelayResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.v1.ListRelaysRequest\x1a\x1b.weft.v1.ListRelaysResponse\x12C\n" +
@@ -9954,7 +10145,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 165)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 169)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -9987,208 +10178,212 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*DescribeSessionResponse)(nil),  // 28: weft.v1.DescribeSessionResponse
 	(*EndSessionRequest)(nil),        // 29: weft.v1.EndSessionRequest
 	(*EndSessionResponse)(nil),       // 30: weft.v1.EndSessionResponse
-	(*AddRelayRequest)(nil),          // 31: weft.v1.AddRelayRequest
-	(*AddRelayResponse)(nil),         // 32: weft.v1.AddRelayResponse
-	(*ListRelaysRequest)(nil),        // 33: weft.v1.ListRelaysRequest
-	(*ListRelaysResponse)(nil),       // 34: weft.v1.ListRelaysResponse
-	(*RemoveRelayRequest)(nil),       // 35: weft.v1.RemoveRelayRequest
-	(*RemoveRelayResponse)(nil),      // 36: weft.v1.RemoveRelayResponse
-	(*Relay)(nil),                    // 37: weft.v1.Relay
-	(*AddDeviceRequest)(nil),         // 38: weft.v1.AddDeviceRequest
-	(*AddDeviceResponse)(nil),        // 39: weft.v1.AddDeviceResponse
-	(*AcceptDeviceRequest)(nil),      // 40: weft.v1.AcceptDeviceRequest
-	(*AcceptDeviceResponse)(nil),     // 41: weft.v1.AcceptDeviceResponse
-	(*ListDevicesRequest)(nil),       // 42: weft.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),      // 43: weft.v1.ListDevicesResponse
-	(*RemoveDeviceRequest)(nil),      // 44: weft.v1.RemoveDeviceRequest
-	(*RemoveDeviceResponse)(nil),     // 45: weft.v1.RemoveDeviceResponse
-	(*DeviceChange)(nil),             // 46: weft.v1.DeviceChange
-	(*Device)(nil),                   // 47: weft.v1.Device
-	(*DeviceIn)(nil),                 // 48: weft.v1.DeviceIn
-	(*Database)(nil),                 // 49: weft.v1.Database
-	(*CreateDatabaseRequest)(nil),    // 50: weft.v1.CreateDatabaseRequest
-	(*CreateDatabaseResponse)(nil),   // 51: weft.v1.CreateDatabaseResponse
-	(*RecoverRequest)(nil),           // 52: weft.v1.RecoverRequest
-	(*RecoverResponse)(nil),          // 53: weft.v1.RecoverResponse
-	(*Recovery)(nil),                 // 54: weft.v1.Recovery
-	(*ListDatabasesRequest)(nil),     // 55: weft.v1.ListDatabasesRequest
-	(*ListDatabasesResponse)(nil),    // 56: weft.v1.ListDatabasesResponse
-	(*DatabaseInfoRequest)(nil),      // 57: weft.v1.DatabaseInfoRequest
-	(*DatabaseInfoResponse)(nil),     // 58: weft.v1.DatabaseInfoResponse
-	(*DatabaseStatusRequest)(nil),    // 59: weft.v1.DatabaseStatusRequest
-	(*DatabaseStatusResponse)(nil),   // 60: weft.v1.DatabaseStatusResponse
-	(*PeerStatus)(nil),               // 61: weft.v1.PeerStatus
-	(*InviteRequest)(nil),            // 62: weft.v1.InviteRequest
-	(*InviteResponse)(nil),           // 63: weft.v1.InviteResponse
-	(*MembersRequest)(nil),           // 64: weft.v1.MembersRequest
-	(*MembersResponse)(nil),          // 65: weft.v1.MembersResponse
-	(*Member)(nil),                   // 66: weft.v1.Member
-	(*WaitingJoin)(nil),              // 67: weft.v1.WaitingJoin
-	(*InvitesRequest)(nil),           // 68: weft.v1.InvitesRequest
-	(*InvitesResponse)(nil),          // 69: weft.v1.InvitesResponse
-	(*InviteInfo)(nil),               // 70: weft.v1.InviteInfo
-	(*RevokeInviteRequest)(nil),      // 71: weft.v1.RevokeInviteRequest
-	(*RevokeInviteResponse)(nil),     // 72: weft.v1.RevokeInviteResponse
-	(*AdmitRequest)(nil),             // 73: weft.v1.AdmitRequest
-	(*AdmitResponse)(nil),            // 74: weft.v1.AdmitResponse
-	(*SetRoleRequest)(nil),           // 75: weft.v1.SetRoleRequest
-	(*SetRoleResponse)(nil),          // 76: weft.v1.SetRoleResponse
-	(*RemoveMemberRequest)(nil),      // 77: weft.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),     // 78: weft.v1.RemoveMemberResponse
-	(*LeaveRequest)(nil),             // 79: weft.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 80: weft.v1.LeaveResponse
-	(*TransferRequest)(nil),          // 81: weft.v1.TransferRequest
-	(*TransferResponse)(nil),         // 82: weft.v1.TransferResponse
-	(*RotateRequest)(nil),            // 83: weft.v1.RotateRequest
-	(*RotateResponse)(nil),           // 84: weft.v1.RotateResponse
-	(*JoinRequest)(nil),              // 85: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 86: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 87: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 88: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 89: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 90: weft.v1.CompactDatabaseResponse
-	(*EraseRequest)(nil),             // 91: weft.v1.EraseRequest
-	(*EraseResponse)(nil),            // 92: weft.v1.EraseResponse
-	(*RunRequest)(nil),               // 93: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 94: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 95: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 96: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 97: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 98: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 99: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 100: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 101: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 102: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 103: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 104: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 105: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 106: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 107: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 108: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 109: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 110: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 111: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 112: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 113: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 114: weft.v1.Collection
-	(*Index)(nil),                    // 115: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 116: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 117: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 118: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 119: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 120: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 121: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 122: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 123: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 124: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 125: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 126: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 127: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 128: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 129: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 130: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 131: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 132: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 133: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 134: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 135: weft.v1.BucketNodeResponse
-	(*FileChunk)(nil),                // 136: weft.v1.FileChunk
-	(*PushRequest)(nil),              // 137: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 138: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 139: weft.v1.BucketNote
-	(*RemoveFilesRequest)(nil),       // 140: weft.v1.RemoveFilesRequest
-	(*RemoveFilesResponse)(nil),      // 141: weft.v1.RemoveFilesResponse
-	(*DropBucketRequest)(nil),        // 142: weft.v1.DropBucketRequest
-	(*DropBucketResponse)(nil),       // 143: weft.v1.DropBucketResponse
-	(*CatRequest)(nil),               // 144: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 145: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 146: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 147: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 148: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 149: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 150: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 151: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 152: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 153: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 154: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 155: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 156: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 157: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 158: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 159: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 160: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 161: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 162: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 163: weft.v1.Message
-	nil,                              // 164: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 165: google.protobuf.Timestamp
+	(*OfferRequest)(nil),             // 31: weft.v1.OfferRequest
+	(*OfferResponse)(nil),            // 32: weft.v1.OfferResponse
+	(*DelegateRequest)(nil),          // 33: weft.v1.DelegateRequest
+	(*DelegateResponse)(nil),         // 34: weft.v1.DelegateResponse
+	(*AddRelayRequest)(nil),          // 35: weft.v1.AddRelayRequest
+	(*AddRelayResponse)(nil),         // 36: weft.v1.AddRelayResponse
+	(*ListRelaysRequest)(nil),        // 37: weft.v1.ListRelaysRequest
+	(*ListRelaysResponse)(nil),       // 38: weft.v1.ListRelaysResponse
+	(*RemoveRelayRequest)(nil),       // 39: weft.v1.RemoveRelayRequest
+	(*RemoveRelayResponse)(nil),      // 40: weft.v1.RemoveRelayResponse
+	(*Relay)(nil),                    // 41: weft.v1.Relay
+	(*AddDeviceRequest)(nil),         // 42: weft.v1.AddDeviceRequest
+	(*AddDeviceResponse)(nil),        // 43: weft.v1.AddDeviceResponse
+	(*AcceptDeviceRequest)(nil),      // 44: weft.v1.AcceptDeviceRequest
+	(*AcceptDeviceResponse)(nil),     // 45: weft.v1.AcceptDeviceResponse
+	(*ListDevicesRequest)(nil),       // 46: weft.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),      // 47: weft.v1.ListDevicesResponse
+	(*RemoveDeviceRequest)(nil),      // 48: weft.v1.RemoveDeviceRequest
+	(*RemoveDeviceResponse)(nil),     // 49: weft.v1.RemoveDeviceResponse
+	(*DeviceChange)(nil),             // 50: weft.v1.DeviceChange
+	(*Device)(nil),                   // 51: weft.v1.Device
+	(*DeviceIn)(nil),                 // 52: weft.v1.DeviceIn
+	(*Database)(nil),                 // 53: weft.v1.Database
+	(*CreateDatabaseRequest)(nil),    // 54: weft.v1.CreateDatabaseRequest
+	(*CreateDatabaseResponse)(nil),   // 55: weft.v1.CreateDatabaseResponse
+	(*RecoverRequest)(nil),           // 56: weft.v1.RecoverRequest
+	(*RecoverResponse)(nil),          // 57: weft.v1.RecoverResponse
+	(*Recovery)(nil),                 // 58: weft.v1.Recovery
+	(*ListDatabasesRequest)(nil),     // 59: weft.v1.ListDatabasesRequest
+	(*ListDatabasesResponse)(nil),    // 60: weft.v1.ListDatabasesResponse
+	(*DatabaseInfoRequest)(nil),      // 61: weft.v1.DatabaseInfoRequest
+	(*DatabaseInfoResponse)(nil),     // 62: weft.v1.DatabaseInfoResponse
+	(*DatabaseStatusRequest)(nil),    // 63: weft.v1.DatabaseStatusRequest
+	(*DatabaseStatusResponse)(nil),   // 64: weft.v1.DatabaseStatusResponse
+	(*PeerStatus)(nil),               // 65: weft.v1.PeerStatus
+	(*InviteRequest)(nil),            // 66: weft.v1.InviteRequest
+	(*InviteResponse)(nil),           // 67: weft.v1.InviteResponse
+	(*MembersRequest)(nil),           // 68: weft.v1.MembersRequest
+	(*MembersResponse)(nil),          // 69: weft.v1.MembersResponse
+	(*Member)(nil),                   // 70: weft.v1.Member
+	(*WaitingJoin)(nil),              // 71: weft.v1.WaitingJoin
+	(*InvitesRequest)(nil),           // 72: weft.v1.InvitesRequest
+	(*InvitesResponse)(nil),          // 73: weft.v1.InvitesResponse
+	(*InviteInfo)(nil),               // 74: weft.v1.InviteInfo
+	(*RevokeInviteRequest)(nil),      // 75: weft.v1.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),     // 76: weft.v1.RevokeInviteResponse
+	(*AdmitRequest)(nil),             // 77: weft.v1.AdmitRequest
+	(*AdmitResponse)(nil),            // 78: weft.v1.AdmitResponse
+	(*SetRoleRequest)(nil),           // 79: weft.v1.SetRoleRequest
+	(*SetRoleResponse)(nil),          // 80: weft.v1.SetRoleResponse
+	(*RemoveMemberRequest)(nil),      // 81: weft.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),     // 82: weft.v1.RemoveMemberResponse
+	(*LeaveRequest)(nil),             // 83: weft.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 84: weft.v1.LeaveResponse
+	(*TransferRequest)(nil),          // 85: weft.v1.TransferRequest
+	(*TransferResponse)(nil),         // 86: weft.v1.TransferResponse
+	(*RotateRequest)(nil),            // 87: weft.v1.RotateRequest
+	(*RotateResponse)(nil),           // 88: weft.v1.RotateResponse
+	(*JoinRequest)(nil),              // 89: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 90: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 91: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 92: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 93: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 94: weft.v1.CompactDatabaseResponse
+	(*EraseRequest)(nil),             // 95: weft.v1.EraseRequest
+	(*EraseResponse)(nil),            // 96: weft.v1.EraseResponse
+	(*RunRequest)(nil),               // 97: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 98: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 99: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 100: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 101: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 102: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 103: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 104: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 105: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 106: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 107: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 108: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 109: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 110: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 111: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 112: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 113: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 114: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 115: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 116: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 117: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 118: weft.v1.Collection
+	(*Index)(nil),                    // 119: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 120: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 121: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 122: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 123: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 124: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 125: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 126: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 127: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 128: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 129: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 130: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 131: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 132: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 133: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 134: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 135: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 136: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 137: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 138: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 139: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 140: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 141: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 142: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 143: weft.v1.BucketNote
+	(*RemoveFilesRequest)(nil),       // 144: weft.v1.RemoveFilesRequest
+	(*RemoveFilesResponse)(nil),      // 145: weft.v1.RemoveFilesResponse
+	(*DropBucketRequest)(nil),        // 146: weft.v1.DropBucketRequest
+	(*DropBucketResponse)(nil),       // 147: weft.v1.DropBucketResponse
+	(*CatRequest)(nil),               // 148: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 149: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 150: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 151: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 152: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 153: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 154: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 155: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 156: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 157: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 158: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 159: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 160: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 161: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 162: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 163: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 164: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 165: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 166: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 167: weft.v1.Message
+	nil,                              // 168: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 169: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	165, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	165, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	169, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	169, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	165, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	165, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	165, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	165, // 13: weft.v1.ChallengeResponse.time:type_name -> google.protobuf.Timestamp
-	165, // 14: weft.v1.MintResponse.expires:type_name -> google.protobuf.Timestamp
-	165, // 15: weft.v1.MintResponse.time:type_name -> google.protobuf.Timestamp
-	165, // 16: weft.v1.DescribeSessionResponse.expires:type_name -> google.protobuf.Timestamp
-	37,  // 17: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
-	37,  // 18: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	46,  // 19: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
-	46,  // 20: weft.v1.AcceptDeviceResponse.changes:type_name -> weft.v1.DeviceChange
-	47,  // 21: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
-	46,  // 22: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
-	48,  // 23: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
-	165, // 24: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
-	49,  // 25: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	49,  // 26: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
-	165, // 27: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
-	49,  // 28: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	164, // 29: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	61,  // 30: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	67,  // 31: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
-	165, // 32: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	66,  // 33: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
-	67,  // 34: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
-	54,  // 35: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
-	54,  // 36: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
-	165, // 37: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
-	165, // 38: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
-	70,  // 39: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
-	165, // 40: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
-	49,  // 41: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	90,  // 42: weft.v1.EraseResponse.compaction:type_name -> weft.v1.CompactDatabaseResponse
-	107, // 43: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
-	107, // 44: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	165, // 45: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	165, // 46: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	115, // 47: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	114, // 48: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	114, // 49: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	115, // 50: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	115, // 51: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	124, // 52: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	124, // 53: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	131, // 54: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	139, // 55: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	136, // 56: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	139, // 57: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	136, // 58: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	163, // 59: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	163, // 60: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	160, // 61: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	165, // 62: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	163, // 63: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	165, // 64: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	169, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	169, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	169, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	169, // 13: weft.v1.ChallengeResponse.time:type_name -> google.protobuf.Timestamp
+	169, // 14: weft.v1.MintResponse.expires:type_name -> google.protobuf.Timestamp
+	169, // 15: weft.v1.MintResponse.time:type_name -> google.protobuf.Timestamp
+	169, // 16: weft.v1.DescribeSessionResponse.expires:type_name -> google.protobuf.Timestamp
+	41,  // 17: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
+	41,  // 18: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
+	50,  // 19: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	50,  // 20: weft.v1.AcceptDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	51,  // 21: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
+	50,  // 22: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	52,  // 23: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
+	169, // 24: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
+	53,  // 25: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	53,  // 26: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
+	169, // 27: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
+	53,  // 28: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	168, // 29: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	65,  // 30: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	71,  // 31: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
+	169, // 32: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	70,  // 33: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
+	71,  // 34: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
+	58,  // 35: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
+	58,  // 36: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
+	169, // 37: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	169, // 38: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	74,  // 39: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
+	169, // 40: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	53,  // 41: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	94,  // 42: weft.v1.EraseResponse.compaction:type_name -> weft.v1.CompactDatabaseResponse
+	111, // 43: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
+	111, // 44: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	169, // 45: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	169, // 46: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	119, // 47: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	118, // 48: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	118, // 49: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	119, // 50: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	119, // 51: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	128, // 52: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	128, // 53: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	135, // 54: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	143, // 55: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	140, // 56: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	143, // 57: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	140, // 58: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	167, // 59: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	167, // 60: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	164, // 61: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	169, // 62: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	167, // 63: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	169, // 64: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 65: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 66: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	9,   // 67: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
@@ -10202,137 +10397,141 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	25,  // 75: weft.v1.SessionService.Mint:input_type -> weft.v1.MintRequest
 	27,  // 76: weft.v1.SessionService.Describe:input_type -> weft.v1.DescribeSessionRequest
 	29,  // 77: weft.v1.SessionService.End:input_type -> weft.v1.EndSessionRequest
-	31,  // 78: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	33,  // 79: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	35,  // 80: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	38,  // 81: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
-	40,  // 82: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
-	42,  // 83: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
-	44,  // 84: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
-	50,  // 85: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	55,  // 86: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	57,  // 87: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	59,  // 88: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	59,  // 89: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	62,  // 90: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	85,  // 91: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	64,  // 92: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
-	68,  // 93: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
-	71,  // 94: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
-	73,  // 95: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
-	75,  // 96: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
-	77,  // 97: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
-	79,  // 98: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
-	81,  // 99: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
-	52,  // 100: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
-	83,  // 101: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
-	87,  // 102: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	89,  // 103: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	91,  // 104: weft.v1.DatabaseService.Erase:input_type -> weft.v1.EraseRequest
-	93,  // 105: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	95,  // 106: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	97,  // 107: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	99,  // 108: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	101, // 109: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	103, // 110: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	105, // 111: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	108, // 112: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	110, // 113: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	112, // 114: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	116, // 115: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	118, // 116: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	120, // 117: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	122, // 118: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	125, // 119: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	127, // 120: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	129, // 121: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	132, // 122: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	134, // 123: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	137, // 124: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	144, // 125: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	140, // 126: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
-	142, // 127: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
-	146, // 128: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	148, // 129: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	150, // 130: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	152, // 131: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	154, // 132: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	156, // 133: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	158, // 134: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	161, // 135: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 136: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 137: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 138: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 139: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 140: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 141: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 142: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 143: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 144: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 145: weft.v1.SessionService.Challenge:output_type -> weft.v1.ChallengeResponse
-	26,  // 146: weft.v1.SessionService.Mint:output_type -> weft.v1.MintResponse
-	28,  // 147: weft.v1.SessionService.Describe:output_type -> weft.v1.DescribeSessionResponse
-	30,  // 148: weft.v1.SessionService.End:output_type -> weft.v1.EndSessionResponse
-	32,  // 149: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	34,  // 150: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	36,  // 151: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	39,  // 152: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
-	41,  // 153: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
-	43,  // 154: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
-	45,  // 155: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
-	51,  // 156: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	56,  // 157: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	58,  // 158: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	60,  // 159: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	60,  // 160: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	63,  // 161: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	86,  // 162: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	65,  // 163: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	69,  // 164: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	72,  // 165: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	74,  // 166: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	76,  // 167: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
-	78,  // 168: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
-	80,  // 169: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
-	82,  // 170: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
-	53,  // 171: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
-	84,  // 172: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
-	88,  // 173: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	90,  // 174: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	92,  // 175: weft.v1.DatabaseService.Erase:output_type -> weft.v1.EraseResponse
-	94,  // 176: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	96,  // 177: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	98,  // 178: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	100, // 179: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	102, // 180: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	104, // 181: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	106, // 182: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	109, // 183: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	111, // 184: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	113, // 185: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	117, // 186: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	119, // 187: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	121, // 188: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	123, // 189: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	126, // 190: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	128, // 191: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	130, // 192: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	133, // 193: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	135, // 194: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	138, // 195: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	145, // 196: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	141, // 197: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
-	143, // 198: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
-	147, // 199: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	149, // 200: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	151, // 201: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	153, // 202: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	155, // 203: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	157, // 204: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	159, // 205: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	162, // 206: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	136, // [136:207] is the sub-list for method output_type
-	65,  // [65:136] is the sub-list for method input_type
+	31,  // 78: weft.v1.SpaceService.Offer:input_type -> weft.v1.OfferRequest
+	33,  // 79: weft.v1.SpaceService.Delegate:input_type -> weft.v1.DelegateRequest
+	35,  // 80: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	37,  // 81: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	39,  // 82: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	42,  // 83: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
+	44,  // 84: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
+	46,  // 85: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
+	48,  // 86: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
+	54,  // 87: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	59,  // 88: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	61,  // 89: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	63,  // 90: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	63,  // 91: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	66,  // 92: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	89,  // 93: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	68,  // 94: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
+	72,  // 95: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
+	75,  // 96: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
+	77,  // 97: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
+	79,  // 98: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
+	81,  // 99: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
+	83,  // 100: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
+	85,  // 101: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
+	56,  // 102: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
+	87,  // 103: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
+	91,  // 104: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	93,  // 105: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	95,  // 106: weft.v1.DatabaseService.Erase:input_type -> weft.v1.EraseRequest
+	97,  // 107: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	99,  // 108: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	101, // 109: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	103, // 110: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	105, // 111: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	107, // 112: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	109, // 113: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	112, // 114: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	114, // 115: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	116, // 116: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	120, // 117: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	122, // 118: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	124, // 119: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	126, // 120: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	129, // 121: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	131, // 122: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	133, // 123: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	136, // 124: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	138, // 125: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	141, // 126: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	148, // 127: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	144, // 128: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
+	146, // 129: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
+	150, // 130: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	152, // 131: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	154, // 132: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	156, // 133: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	158, // 134: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	160, // 135: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	162, // 136: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	165, // 137: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 138: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 139: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 140: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 141: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 142: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 143: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 144: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 145: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 146: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 147: weft.v1.SessionService.Challenge:output_type -> weft.v1.ChallengeResponse
+	26,  // 148: weft.v1.SessionService.Mint:output_type -> weft.v1.MintResponse
+	28,  // 149: weft.v1.SessionService.Describe:output_type -> weft.v1.DescribeSessionResponse
+	30,  // 150: weft.v1.SessionService.End:output_type -> weft.v1.EndSessionResponse
+	32,  // 151: weft.v1.SpaceService.Offer:output_type -> weft.v1.OfferResponse
+	34,  // 152: weft.v1.SpaceService.Delegate:output_type -> weft.v1.DelegateResponse
+	36,  // 153: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	38,  // 154: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	40,  // 155: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	43,  // 156: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
+	45,  // 157: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
+	47,  // 158: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
+	49,  // 159: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
+	55,  // 160: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	60,  // 161: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	62,  // 162: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	64,  // 163: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	64,  // 164: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	67,  // 165: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	90,  // 166: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	69,  // 167: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	73,  // 168: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	76,  // 169: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	78,  // 170: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	80,  // 171: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	82,  // 172: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	84,  // 173: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	86,  // 174: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	57,  // 175: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
+	88,  // 176: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	92,  // 177: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	94,  // 178: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	96,  // 179: weft.v1.DatabaseService.Erase:output_type -> weft.v1.EraseResponse
+	98,  // 180: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	100, // 181: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	102, // 182: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	104, // 183: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	106, // 184: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	108, // 185: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	110, // 186: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	113, // 187: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	115, // 188: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	117, // 189: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	121, // 190: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	123, // 191: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	125, // 192: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	127, // 193: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	130, // 194: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	132, // 195: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	134, // 196: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	137, // 197: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	139, // 198: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	142, // 199: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	149, // 200: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	145, // 201: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
+	147, // 202: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
+	151, // 203: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	153, // 204: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	155, // 205: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	157, // 206: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	159, // 207: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	161, // 208: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	163, // 209: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	166, // 210: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	138, // [138:211] is the sub-list for method output_type
+	65,  // [65:138] is the sub-list for method input_type
 	65,  // [65:65] is the sub-list for extension type_name
 	65,  // [65:65] is the sub-list for extension extendee
 	0,   // [0:65] is the sub-list for field type_name
@@ -10349,9 +10548,9 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   165,
+			NumMessages:   169,
 			NumExtensions: 0,
-			NumServices:   9,
+			NumServices:   10,
 		},
 		GoTypes:           file_weft_v1_weft_proto_goTypes,
 		DependencyIndexes: file_weft_v1_weft_proto_depIdxs,

@@ -32,6 +32,8 @@ const (
 	KeyServiceName = "weft.v1.KeyService"
 	// SessionServiceName is the fully-qualified name of the SessionService service.
 	SessionServiceName = "weft.v1.SessionService"
+	// SpaceServiceName is the fully-qualified name of the SpaceService service.
+	SpaceServiceName = "weft.v1.SpaceService"
 	// RelayServiceName is the fully-qualified name of the RelayService service.
 	RelayServiceName = "weft.v1.RelayService"
 	// DeviceServiceName is the fully-qualified name of the DeviceService service.
@@ -81,6 +83,10 @@ const (
 	SessionServiceDescribeProcedure = "/weft.v1.SessionService/Describe"
 	// SessionServiceEndProcedure is the fully-qualified name of the SessionService's End RPC.
 	SessionServiceEndProcedure = "/weft.v1.SessionService/End"
+	// SpaceServiceOfferProcedure is the fully-qualified name of the SpaceService's Offer RPC.
+	SpaceServiceOfferProcedure = "/weft.v1.SpaceService/Offer"
+	// SpaceServiceDelegateProcedure is the fully-qualified name of the SpaceService's Delegate RPC.
+	SpaceServiceDelegateProcedure = "/weft.v1.SpaceService/Delegate"
 	// RelayServiceAddProcedure is the fully-qualified name of the RelayService's Add RPC.
 	RelayServiceAddProcedure = "/weft.v1.RelayService/Add"
 	// RelayServiceListProcedure is the fully-qualified name of the RelayService's List RPC.
@@ -691,6 +697,106 @@ func (UnimplementedSessionServiceHandler) Describe(context.Context, *connect.Req
 
 func (UnimplementedSessionServiceHandler) End(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SessionService.End is not implemented"))
+}
+
+// SpaceServiceClient is a client for the weft.v1.SpaceService service.
+type SpaceServiceClient interface {
+	// Offer gives the hub's device to which the identity is to delegate that it writes for it.
+	Offer(context.Context, *connect.Request[v1.OfferRequest]) (*connect.Response[v1.OfferResponse], error)
+	// Delegate takes the delegation that the identity signed to that device.
+	Delegate(context.Context, *connect.Request[v1.DelegateRequest]) (*connect.Response[v1.DelegateResponse], error)
+}
+
+// NewSpaceServiceClient constructs a client for the weft.v1.SpaceService service. By default, it
+// uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses, and sends
+// uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the connect.WithGRPC() or
+// connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewSpaceServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) SpaceServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	spaceServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("SpaceService").Methods()
+	return &spaceServiceClient{
+		offer: connect.NewClient[v1.OfferRequest, v1.OfferResponse](
+			httpClient,
+			baseURL+SpaceServiceOfferProcedure,
+			connect.WithSchema(spaceServiceMethods.ByName("Offer")),
+			connect.WithClientOptions(opts...),
+		),
+		delegate: connect.NewClient[v1.DelegateRequest, v1.DelegateResponse](
+			httpClient,
+			baseURL+SpaceServiceDelegateProcedure,
+			connect.WithSchema(spaceServiceMethods.ByName("Delegate")),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// spaceServiceClient implements SpaceServiceClient.
+type spaceServiceClient struct {
+	offer    *connect.Client[v1.OfferRequest, v1.OfferResponse]
+	delegate *connect.Client[v1.DelegateRequest, v1.DelegateResponse]
+}
+
+// Offer calls weft.v1.SpaceService.Offer.
+func (c *spaceServiceClient) Offer(ctx context.Context, req *connect.Request[v1.OfferRequest]) (*connect.Response[v1.OfferResponse], error) {
+	return c.offer.CallUnary(ctx, req)
+}
+
+// Delegate calls weft.v1.SpaceService.Delegate.
+func (c *spaceServiceClient) Delegate(ctx context.Context, req *connect.Request[v1.DelegateRequest]) (*connect.Response[v1.DelegateResponse], error) {
+	return c.delegate.CallUnary(ctx, req)
+}
+
+// SpaceServiceHandler is an implementation of the weft.v1.SpaceService service.
+type SpaceServiceHandler interface {
+	// Offer gives the hub's device to which the identity is to delegate that it writes for it.
+	Offer(context.Context, *connect.Request[v1.OfferRequest]) (*connect.Response[v1.OfferResponse], error)
+	// Delegate takes the delegation that the identity signed to that device.
+	Delegate(context.Context, *connect.Request[v1.DelegateRequest]) (*connect.Response[v1.DelegateResponse], error)
+}
+
+// NewSpaceServiceHandler builds an HTTP handler from the service implementation. It returns the
+// path on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewSpaceServiceHandler(svc SpaceServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	spaceServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("SpaceService").Methods()
+	spaceServiceOfferHandler := connect.NewUnaryHandler(
+		SpaceServiceOfferProcedure,
+		svc.Offer,
+		connect.WithSchema(spaceServiceMethods.ByName("Offer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	spaceServiceDelegateHandler := connect.NewUnaryHandler(
+		SpaceServiceDelegateProcedure,
+		svc.Delegate,
+		connect.WithSchema(spaceServiceMethods.ByName("Delegate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/weft.v1.SpaceService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case SpaceServiceOfferProcedure:
+			spaceServiceOfferHandler.ServeHTTP(w, r)
+		case SpaceServiceDelegateProcedure:
+			spaceServiceDelegateHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedSpaceServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedSpaceServiceHandler struct{}
+
+func (UnimplementedSpaceServiceHandler) Offer(context.Context, *connect.Request[v1.OfferRequest]) (*connect.Response[v1.OfferResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SpaceService.Offer is not implemented"))
+}
+
+func (UnimplementedSpaceServiceHandler) Delegate(context.Context, *connect.Request[v1.DelegateRequest]) (*connect.Response[v1.DelegateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.SpaceService.Delegate is not implemented"))
 }
 
 // RelayServiceClient is a client for the weft.v1.RelayService service.
