@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 
 	"github.com/weftdb/weft/internal/fault"
@@ -53,14 +52,4 @@ func memoryHome(c Config) (string, error) {
 		return "", fault.Of(ErrInvalid, "a node in memory has no home and no engine to choose: leave Config.Home and Config.Engine empty")
 	}
 	return os.MkdirTemp("", "weft-memory-")
-}
-
-// readCheck reads what the last check of a home found; one that cannot be read is none.
-func readCheck(h *homedir.Home) *Diagnosis {
-	b, err := os.ReadFile(h.Path(homedir.FileCheck))
-	var d Diagnosis
-	if err != nil || json.Unmarshal(b, &d) != nil {
-		return nil
-	}
-	return &d
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/buckets"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/check"
 )
 
 // Blobs that are damaged on disk cost nobody but who needs them: they are dropped, peers are
@@ -99,7 +100,7 @@ func (n *Node) lacksText(t *net.Thread) string {
 	}
 	var known []Lack
 	if last := n.LastCheck(); last != nil {
-		known = foundOf(last.Databases, t.ID()).Lacks
+		known = check.Of(last.Databases, t.ID().String()).Lacks
 	}
 	var names []string
 	for _, l := range some {

@@ -34,6 +34,7 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/apikeys"
+	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
 	"github.com/weftdb/weft/node/internal/hosting"
@@ -191,7 +192,7 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 	if n.self, err = n.home.Self(n.cfg.Passphrase, time.Now()); err != nil {
 		return err
 	}
-	n.checked = readCheck(n.home)
+	n.checked = check.Read(n.home.Path(homedir.FileCheck))
 	n.token, err = n.home.Token()
 	return err
 }

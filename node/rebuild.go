@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homenote"
 	"github.com/weftdb/weft/node/internal/shortfall"
 )
@@ -261,7 +262,7 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 		if err != nil {
 			return errors.Join(err, n.Close())
 		}
-		if found := foundOf(out.Found.Kept, t.ID()); len(found.Damage) > 0 || len(lacks) > 0 {
+		if found := check.Of(out.Found.Kept, t.ID().String()); len(found.Damage) > 0 || len(lacks) > 0 {
 			id := t.ID().String()
 			i := slices.IndexFunc(out.Threads, func(b RebuiltThread) bool { return b.ID == id }) // it may be in doubt already
 			if i < 0 {
@@ -273,21 +274,11 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 	return errors.Join(ctx.Err(), n.Close())
 }
 
-// foundOf returns what was found of a thread, nothing if it is not there.
-func foundOf(all []DatabaseDiagnosis, id net.ThreadID) DatabaseDiagnosis {
-	for _, b := range all {
-		if b.ID == id.String() {
-			return b
-		}
-	}
-	return DatabaseDiagnosis{}
-}
-
 // awaitLacks waits for the blobs that a database lacks, if somebody may have them, and says
 // what is lacking then.
 func (n *Node) awaitLacks(ctx, bounded context.Context, d *database, o RepairOptions, out *Repair) error {
 	i := slices.IndexFunc(out.Databases, func(b RebuiltDatabase) bool { return b.ID == d.thread.ID().String() })
-	found, lacking := foundOf(out.Found.Databases, d.thread.ID()), d.thread.LackingBlobs()
+	found, lacking := check.Of(out.Found.Databases, d.thread.ID().String()), d.thread.LackingBlobs()
 	if lacking == 0 && len(found.Damage) == 0 && len(found.Lacks) == 0 {
 		return nil
 	}

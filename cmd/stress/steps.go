@@ -301,7 +301,18 @@ func (h *history) flip(d *device) error {
 		}
 		h.counts.add("damage that the doctor found")
 		d.hasHot = false
-		if _, err := d.weft("doctor", "--repair"); err != nil {
+		_, err := d.weft("doctor", "--repair")
+		if errors.As(err, &found) && strings.Contains(found.said, `"disk_full"`) { // by damaged stores that are kept
+			kept, gerr := filepath.Glob(filepath.Join(d.home, "store.damaged-*"))
+			for _, dir := range kept {
+				gerr = errors.Join(gerr, os.RemoveAll(dir))
+			}
+			if gerr != nil {
+				return gerr
+			}
+			_, err = d.weft("doctor", "--repair")
+		}
+		if err != nil {
 			return err
 		}
 		if _, err := d.weft("doctor"); err != nil {

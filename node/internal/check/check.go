@@ -3,6 +3,8 @@
 package check
 
 import (
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +41,26 @@ type Database struct {
 	Objection string `json:"objection,omitempty"`
 	// Lacks are the blocks of files that were damaged and have not come back, at most 100.
 	Lacks []Lack `json:"lacks,omitempty"`
+}
+
+// Of returns what was found of a thread, by its ID, nothing if it is not there.
+func Of(all []Database, id string) Database {
+	for _, b := range all {
+		if b.ID == id {
+			return b
+		}
+	}
+	return Database{}
+}
+
+// Read reads what a check of before has found; a file that cannot be read is none.
+func Read(file string) *Diagnosis {
+	b, err := os.ReadFile(file)
+	var d Diagnosis
+	if err != nil || json.Unmarshal(b, &d) != nil {
+		return nil
+	}
+	return &d
 }
 
 // A Lack is a block of files that was damaged and has not come back. Who puts it again, or
