@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/fault"
@@ -40,7 +39,7 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 	}
 	err = compaction.Cut(ctx, d.thread, fold, &out)
 	if fault.Is(err, fault.DiskFull) { // what nothing names already may be room enough
-		if err := d.collectBlobs(ctx, &out); err != nil {
+		if err := compaction.Collect(ctx, d.thread, blobNames, &out); err != nil {
 			return out, err
 		}
 		err = compaction.Cut(ctx, d.thread, fold, &out)
@@ -51,7 +50,7 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 	if err := d.prune(ctx, fold, &out); err != nil {
 		return out, err
 	}
-	if err := d.collectBlobs(ctx, &out); err != nil {
+	if err := compaction.Collect(ctx, d.thread, blobNames, &out); err != nil {
 		return out, err
 	}
 	if err := n.store.Compact(ctx); err != nil {
@@ -77,18 +76,10 @@ func (d *database) prune(ctx context.Context, fold *replica.Replica, out *Compac
 	var err error
 	if d.differs() {
 		out.Cut, out.Reason = false, "the history is kept: the checkpoint is not what it gave"
-		out.Kept, out.Objection = d.keeps()
+		out.Kept, out.Objection = compaction.Kept(d.thread)
 		return nil
 	}
 	out.Records, err = d.thread.Prune(ctx)
-	out.Kept, out.Objection = d.keeps()
+	out.Kept, out.Objection = compaction.Kept(d.thread)
 	return err
-}
-
-// keeps says until when what is cut off is kept, and who objects to deleting it.
-func (d *database) keeps() (time.Time, string) { return compaction.Kept(d.thread) }
-
-// collectBlobs deletes the blocks of files that no record names any more.
-func (d *database) collectBlobs(ctx context.Context, out *Compaction) error {
-	return compaction.Collect(ctx, d.thread, blobNames, out)
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/compaction"
 	"github.com/weftdb/weft/node/internal/rows"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -437,7 +438,7 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	}
 	changed := d.thread.StatusChanged()
 	_, hash := fold.StateHash()
-	until, objection := d.keeps()
+	until, objection := compaction.Kept(d.thread)
 	return DatabaseStatus{
 		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(), Kept: until, Objection: objection,
 	}, changed, nil

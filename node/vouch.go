@@ -56,7 +56,7 @@ func (n *Node) pruneDue(ctx context.Context, d *database) error {
 		return err
 	}
 	n.log.Info("history that was cut off is deleted", "database", d.name, "records", out.Records)
-	return d.collectBlobs(ctx, &out)
+	return compaction.Collect(ctx, d.thread, blobNames, &out)
 }
 
 // vouch says what the history here gave, where a checkpoint of another device stands for it.
