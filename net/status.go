@@ -56,6 +56,7 @@ type PeerStatus struct {
 	Behind uint64 // records that the peer has and this host lacks
 	Ahead  uint64 // records that this host has and the peer has not acknowledged
 	Blobs  bool   // it has said which blobs it holds, and all of them are here
+	Pruned bool   // it has said that it has deleted what every checkpoint covers that is in force here
 	Code   keys.Code
 	Reason string // one sentence; empty if there is nothing to say
 	Since  time.Time
@@ -66,29 +67,34 @@ type statement struct {
 	tips   []clock.RecordID // known of this host only
 	digest clock.Hash       // of the tips
 	state  []byte           // state hash of just these; empty: not stated
+	pruned []byte           // the last checkpoint; empty: what some cover is still held
 	ok     bool             // there is a statement
 }
 
 func (a statement) equal(b statement) bool {
-	return a.ok == b.ok && a.digest == b.digest && bytes.Equal(a.state, b.state)
+	return a.ok == b.ok && a.digest == b.digest && bytes.Equal(a.state, b.state) && bytes.Equal(a.pruned, b.pruned)
 }
 
 func (a statement) wire() wire.Statement {
-	return wire.Statement{Digest: append([]byte(nil), a.digest[:]...), State: a.state}
+	return wire.Statement{Digest: append([]byte(nil), a.digest[:]...), State: a.state, Pruned: a.pruned}
 }
 
 // stated is the inverse of [statement.wire].
 func stated(w wire.Statement) (statement, error) {
-	if len(w.Digest) != 32 || len(w.State) != 0 && len(w.State) != 32 {
+	if len(w.Digest) != 32 || len(w.State) != 0 && len(w.State) != 32 || len(w.Pruned) != 0 && len(w.Pruned) != 32 {
 		return statement{}, fault.Of(wire.ErrFrame, "the statement is malformed")
 	}
-	return statement{digest: clock.Hash(w.Digest), state: w.State, ok: true}, nil
+	return statement{digest: clock.Hash(w.Digest), state: w.State, pruned: w.Pruned, ok: true}, nil
 }
 
 // statement returns what this host holds durably now.
 func (s *share) statement() statement {
 	tips, state := s.thread.Durable()
-	return statement{tips: tips, digest: tipset.Digest(tips), state: state, ok: true}
+	out := statement{tips: tips, digest: tipset.Digest(tips), state: state, ok: true}
+	if last, pruned := s.thread.LastCut(); pruned {
+		out.pruned = last[:]
+	}
+	return out
 }
 
 // Status says how the thread compares with each peer that exchanges it: the relays that it
@@ -99,6 +105,7 @@ func (t *Thread) Status() []PeerStatus {
 	h := s.host
 	now := s.statement()
 	mine, cut, blobs, lacks := tipset.Of(th.Sendable()), th.CutOff(), th.LastBlob(), th.LackingBlobs()
+	last, _ := th.LastCut()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
@@ -123,7 +130,7 @@ func (t *Thread) Status() []PeerStatus {
 		case member:
 			ps.Role = "member"
 		}
-		l.compare(&ps, r, now, mine, cut, blobs, isRelay || s.relay)
+		l.compare(&ps, r, now, mine, cut, last, blobs, isRelay || s.relay)
 		if ps.State == StateIdentical && lacks > 0 {
 			ps.Reason = fmt.Sprintf("Blobs that were damaged here are at neither: %d.", lacks)
 		}
@@ -135,12 +142,13 @@ func (t *Thread) Status() []PeerStatus {
 
 // compare fills in the state. Without a fold on one side (relay), heads alone
 // are compared. The caller holds host.mu.
-func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set, cut func(clock.RecordID) bool, blobs int64, relay bool) {
+func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set, cut func(clock.RecordID) bool, last clock.Hash, blobs int64, relay bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	theirs := l.theirs.But(cut).Until(mine, l.share.thread.End)
 	ps.Behind, ps.Ahead = tipset.Lacking(theirs, mine), tipset.Lacking(mine, theirs)
 	ps.Blobs = l.blobs
+	ps.Pruned = l.said.ok && !last.IsZero() && bytes.Equal(l.said.pruned, last[:])
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {
 	case r.conn == nil:
 		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."

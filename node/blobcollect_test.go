@@ -316,7 +316,7 @@ func ageCuts(t *testing.T, home string) {
 	it := snap.Iterate(store.Prefix([]byte("nt")))
 	for ; it.Valid(); it.Next() {
 		if k := it.Key(); len(k) == len("nt")+4+1+32 && k[6] == 'c' {
-			err = errors.Join(err, tx.Put(slices.Clone(k), make([]byte, 8)))
+			err = errors.Join(err, tx.Put(slices.Clone(k), []byte{0, 0, 0, 0, 0, 0, 0, 1}))
 			n++
 		}
 	}

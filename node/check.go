@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/check"
+	"github.com/weftdb/weft/node/internal/compaction"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/journal"
 	"github.com/weftdb/weft/node/internal/shortfall"
@@ -204,7 +205,7 @@ func (f *finding) thread(ctx context.Context, t *net.Thread, o CheckOptions, pac
 // blobs.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
 	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load(), Lost: n.lossOf(d).String()}
-	_, out.Objection = d.keeps()
+	_, out.Objection = compaction.Kept(d.thread)
 	f := &finding{DatabaseDiagnosis: &out}
 	if err := f.thread(ctx, d.thread, o, pace); err != nil {
 		return out, n.gone(d, err)

@@ -254,7 +254,7 @@ func (n *Node) join(name string, r databaseRow) {
 		d.rebuilding.Store(noted.Rebuilding)
 		if short := shortfall.Short(t, noted.Heads); short != nil && !noted.Rebuilding {
 			n.quarantine(d, short)
-		} else if err := errors.Join(n.noteDatabase(d), n.forgetLoss(d)); err != nil {
+		} else if err := errors.Join(n.noteDatabase(d), shortfall.Forget(n.note, d.thread)); err != nil {
 			n.log.Error("note of a database", "database", name, "error", err)
 		}
 		return
@@ -372,4 +372,10 @@ func (n *Node) startNoting(context.Context) error {
 		}
 	})
 	return nil
+}
+
+// lossOf returns what of a database is known to be lost, nil if nothing is.
+func (n *Node) lossOf(d *database) *homenote.Loss {
+	noted, _ := n.note.Get(d.thread.ID())
+	return noted.Loss
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/weftdb/weft/node/internal/compaction"
 	"github.com/weftdb/weft/node/internal/handle"
 	"github.com/weftdb/weft/node/internal/numbers"
 	"github.com/weftdb/weft/node/internal/rows"
@@ -470,7 +471,7 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	}
 	changed := d.thread.StatusChanged()
 	_, hash := fold.StateHash()
-	until, objection := d.keeps()
+	until, objection := compaction.Kept(d.thread)
 	return DatabaseStatus{
 		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(), Kept: until, Objection: objection,
 	}, changed, nil

@@ -111,7 +111,7 @@ func (n *Node) serveAgain(ctx context.Context, d *database, asIs bool, out *Rebu
 		how = homenote.Maybe
 	}
 	if how != homenote.None {
-		if err := n.noteLoss(d, how, short); err != nil {
+		if err := shortfall.Lose(n.note, d.thread, how, short); err != nil {
 			return err
 		}
 	}
@@ -352,7 +352,7 @@ func (n *Node) finishRebuild(ctx context.Context, d *database) error {
 	noted, _ := n.note.Get(d.thread.ID())
 	d.short = shortfall.Of(d.thread, noted.Heads)
 	if d.short.Gone > 0 {
-		if err := n.noteLoss(d, homenote.Gone, d.short); err != nil {
+		if err := shortfall.Lose(n.note, d.thread, homenote.Gone, d.short); err != nil {
 			return err
 		}
 	}

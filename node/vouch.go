@@ -7,7 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/replica"
-	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/node/internal/compaction"
 )
 
 // What a checkpoint covers is deleted by itself, here and at whoever else has it, once a second
@@ -56,7 +56,7 @@ func (n *Node) pruneDue(ctx context.Context, d *database) error {
 		return err
 	}
 	n.log.Info("history that was cut off is deleted", "database", d.name, "records", out.Records)
-	return d.collectBlobs(ctx, &out)
+	return compaction.Collect(ctx, d.thread, blobNames, &out)
 }
 
 // vouch says what the history here gave, where a checkpoint of another device stands for it.
@@ -64,17 +64,5 @@ func (d *database) vouch(ctx context.Context, fold *replica.Replica) error {
 	d.cutMu.Lock()
 	kept, cut := d.kept, d.cut
 	d.cutMu.Unlock()
-	if !kept {
-		if log, ok := fold.Compared(); ok {
-			return d.thread.Vouch(ctx, log, true, clock.Hash{})
-		}
-		return nil
-	}
-	_, state := fold.StateHash()
-	for log := range cut.Snapshots {
-		if err := d.thread.Vouch(ctx, log, false, state); err != nil {
-			return err
-		}
-	}
-	return nil
+	return compaction.Vouch(ctx, d.thread, fold, kept, cut)
 }

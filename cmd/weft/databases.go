@@ -25,7 +25,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newParent("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbRole(), a.dbRemoveMember(), a.dbLeave(), a.dbTransfer(), a.dbRecover(), a.dbRotate(), a.dbCompact(), a.dbRemove(), a.dbImport())
+	return newParent("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbRole(), a.dbRemoveMember(), a.dbLeave(), a.dbTransfer(), a.dbRecover(), a.dbRotate(), a.dbCompact(), a.dbErase(), a.dbRemove(), a.dbImport())
 }
 
 type databaseOutput struct {
@@ -279,34 +279,61 @@ func (a *app) dbCompact() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m := r.Msg
-			out := struct {
-				Cut     bool   `json:"cut"`
-				Reason  string `json:"reason,omitempty"`
-				Records int64  `json:"records"`
-				Refused int64  `json:"refused"`
-				Before  int64  `json:"before"`
-				After   int64  `json:"after"`
+			return a.printCompaction(r.Msg, nil)
+		})
+}
 
-				Blobs     int64  `json:"blobs"`
-				BlobBytes int64  `json:"blob_bytes"`
-				BlobsKept string `json:"blobs_kept,omitempty"`
+// A compactionOutput says what a compaction did, or an erasure.
+type compactionOutput struct {
+	Removed *int64 `json:"removed,omitempty"` // documents, by an erasure
 
-				Kept      *string `json:"kept_until,omitempty"`
-				Objection string  `json:"objection,omitempty"`
-			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept(), words.Until(m.GetKeptUntil()), m.GetObjection()}
-			return a.print(out, func(w io.Writer) {
-				if out.Reason != "" {
-					fmt.Fprintf(w, "The history was not cut: %s.\n", tty.Printable(out.Reason))
-				}
-				report.PrintKept(w, out.Kept, out.Objection)
-				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", words.Count(out.Records, "record"), words.Size(out.After), words.Size(out.Before))
-				switch {
-				case out.BlobsKept != "":
-					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", tty.Printable(out.BlobsKept))
-				case out.Blobs > 0:
-					fmt.Fprintf(w, "Deleted %s of files, %s.\n", words.Count(out.Blobs, "block"), words.Size(out.BlobBytes))
-				}
-			})
+	Cut     bool   `json:"cut"`
+	Reason  string `json:"reason,omitempty"`
+	Records int64  `json:"records"`
+	Refused int64  `json:"refused"`
+	Before  int64  `json:"before"`
+	After   int64  `json:"after"`
+
+	Blobs     int64  `json:"blobs"`
+	BlobBytes int64  `json:"blob_bytes"`
+	BlobsKept string `json:"blobs_kept,omitempty"`
+
+	Kept      *string `json:"kept_until,omitempty"`
+	Objection string  `json:"objection,omitempty"`
+}
+
+func (a *app) printCompaction(m *weftv1.CompactDatabaseResponse, removed *int64) error {
+	out := compactionOutput{removed, m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept(), words.Until(m.GetKeptUntil()), m.GetObjection()}
+	return a.print(out, func(w io.Writer) {
+		if out.Reason != "" {
+			fmt.Fprintf(w, "The history was not cut: %s.\n", tty.Printable(out.Reason))
+		}
+		report.PrintKept(w, out.Kept, out.Objection)
+		fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", words.Count(out.Records, "record"), words.Size(out.After), words.Size(out.Before))
+		switch {
+		case out.BlobsKept != "":
+			fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", tty.Printable(out.BlobsKept))
+		case out.Blobs > 0:
+			fmt.Fprintf(w, "Deleted %s of files, %s.\n", words.Count(out.Blobs, "block"), words.Size(out.BlobBytes))
+		}
+		if removed != nil {
+			fmt.Fprintln(w, "Members and relays delete it within 30 days of hearing of it: weft db status says who has.")
+		}
+	})
+}
+
+func (a *app) dbErase() *cobra.Command {
+	return a.newCommand("erase DB COLLECTION ID", "Remove a document with its history, here and then everywhere", 3, 3,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			filter, err := client.IDFilter(args[2])
+			if err != nil {
+				return err
+			}
+			r, err := c.Databases.Erase(ctx, connect.NewRequest(&weftv1.EraseRequest{Name: args[0], Collection: args[1], Filter: filter}))
+			if err != nil {
+				return err
+			}
+			removed := r.Msg.GetRemoved()
+			return a.printCompaction(r.Msg.GetCompaction(), &removed)
 		})
 }

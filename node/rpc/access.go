@@ -78,6 +78,7 @@ var access = map[string]keys.Action{
 	weftv1connect.DatabaseServiceRecoverProcedure:      nobody,
 	weftv1connect.DatabaseServiceRotateProcedure:       nobody,
 	weftv1connect.DatabaseServiceCompactProcedure:      nobody,
+	weftv1connect.DatabaseServiceEraseProcedure:        nobody,
 	weftv1connect.InboxServiceSetupProcedure:           nobody,
 	weftv1connect.InboxServiceSendProcedure:            nobody,
 	weftv1connect.InboxServiceListProcedure:            nobody,

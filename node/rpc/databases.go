@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
@@ -84,7 +85,7 @@ func (s databaseService) statusMessage(ctx context.Context, st node.DatabaseStat
 	for _, p := range st.Peers {
 		out.Peers = append(out.Peers, &weftv1.PeerStatus{
 			Peer: p.Peer.String(), Role: p.Role, State: string(p.State), Behind: p.Behind, Ahead: p.Ahead,
-			Code: string(p.Code), Reason: p.Reason, Since: stamp(p.Since),
+			Code: string(p.Code), Reason: p.Reason, Since: stamp(p.Since), Pruned: p.Pruned,
 		})
 	}
 	if callerOf(ctx) != nil {
@@ -182,8 +183,25 @@ func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&weftv1.CompactDatabaseResponse{
+	return connect.NewResponse(compaction(c)), nil
+}
+
+func compaction(c node.Compaction) *weftv1.CompactDatabaseResponse {
+	return &weftv1.CompactDatabaseResponse{
 		Cut: c.Cut, Reason: c.Reason, Records: c.Records, Refused: c.Refused, Before: c.Before, After: c.After,
 		Blobs: c.Blobs, BlobBytes: c.BlobBytes, BlobsKept: c.BlobsKept, KeptUntil: unixOrZero(c.Kept), Objection: c.Objection,
-	}), nil
+	}
+}
+
+// Erase takes as long as Compact.
+func (s databaseService) Erase(ctx context.Context, r *connect.Request[weftv1.EraseRequest]) (*connect.Response[weftv1.EraseResponse], error) {
+	filter := bson.Raw(r.Msg.GetFilter())
+	if err := filter.Validate(); err != nil {
+		return nil, fault.Of(node.ErrInvalid, "the filter is no BSON document: %w", err)
+	}
+	e, err := s.n.Erase(ctx, r.Msg.GetName(), r.Msg.GetCollection(), filter)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.EraseResponse{Removed: e.Removed, Compaction: compaction(e.Compaction)}), nil
 }

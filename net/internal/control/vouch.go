@@ -1,6 +1,8 @@
 package control
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 	"time"
 
@@ -42,8 +44,10 @@ func (s *State) VouchesFor(c *Checkpoint) (all []Vouch) {
 // Device returns the device that wrote the checkpoint.
 func (c *Checkpoint) Device() keys.PublicKey { return c.by.Device }
 
-// Time returns when it was written, by its writer's clock.
-func (c *Checkpoint) Time() clock.Time { return c.by.Time }
+// Before reports whether a checkpoint was written before another, by the clocks of the writers.
+func (c *Checkpoint) Before(o *Checkpoint) bool {
+	return cmp.Or(cmp.Compare(c.by.Time, o.by.Time), bytes.Compare(c.ID.Hash[:], o.ID.Hash[:])) < 0
+}
 
 // A Kept says what is cut off and is still to be kept.
 type Kept struct {

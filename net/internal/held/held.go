@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/floor"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
@@ -69,6 +70,22 @@ func (l *Log) Start() (seq uint64) {
 		}
 	}
 	return seq
+}
+
+// Below returns the position up to which nothing of the log is asked for; ahead returns a
+// checkpoint that is not in force yet, of which a record is a head, or nil.
+func (l *Log) Below(ahead func(clock.RecordID) *control.Checkpoint) uint64 {
+	start := l.Start()
+	if len(l.Floor) > 0 || start == 0 {
+		return l.Floor.Lowest()
+	}
+	for _, b := range l.Branches {
+		if c := ahead(b.Base); c != nil {
+			i := slices.IndexFunc(c.Heads, func(h clock.RecordID) bool { return h.Log == l.ID })
+			start = min(start, c.Heads[i].Seq)
+		}
+	}
+	return start
 }
 
 // Top returns the highest flushed position of a log.

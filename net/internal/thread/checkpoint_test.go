@@ -84,8 +84,9 @@ func prune(t testing.TB, th *Thread) int64 {
 func longAgo(th *Thread) {
 	th.mu.Lock()
 	defer th.mu.Unlock()
-	for h := range th.since {
-		th.since[h] = 0
+	for h, c := range th.noted {
+		c.Since = 1
+		th.noted[h] = c
 	}
 }
 

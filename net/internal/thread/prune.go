@@ -38,7 +38,7 @@ func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 	floors := t.floorsOf(free)
 	logs := slices.DeleteFunc(slices.Clone(t.ofData), func(l *held.Log) bool { return len(floors[l.ID]) == 0 })
 	t.mu.Unlock()
-	if len(logs) == 0 {
+	if len(free) == 0 {
 		return 0, nil
 	}
 	gone := make(map[uint32]*held.Pruned, len(logs))
@@ -58,12 +58,10 @@ func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 	if err := t.pruneArrivals(ctx, gone); err != nil {
 		return records, err
 	}
-	t.mu.Lock()
-	for _, c := range free {
-		t.prunedOf[c.ID] = true
+	if err := t.env.store.Sync(); err != nil {
+		return records, err
 	}
-	t.mu.Unlock()
-	return records, t.env.store.Sync()
+	return records, t.notePruned(free)
 }
 
 // begins makes the branches of a log begin after a floor, which its own may be above, before its

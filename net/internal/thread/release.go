@@ -2,14 +2,13 @@ package thread
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
-	"github.com/weftdb/weft/net/internal/held"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // What a checkpoint covers counts no more once it is in force, and is kept for a while all
@@ -35,26 +34,60 @@ type (
 // noteSince notes since when checkpoints are in force; mu is held. What cannot be noted is
 // noted later.
 func (t *Thread) noteSince(in []*control.Checkpoint) {
+	fresh := slices.DeleteFunc(slices.Clone(in), func(c *control.Checkpoint) bool { return t.noted[c.ID.Hash].Since > 0 })
+	at := t.env.clock.Real().Wall().Unix()
+	if err := t.note(fresh, func(logstore.Cut) logstore.Cut { return logstore.Cut{Since: at} }); err != nil {
+		t.env.log.Warn("since when a checkpoint is in force is not noted", "thread", t.id.String(), "err", err)
+	}
+}
+
+// notePruned notes that what checkpoints cover is deleted.
+func (t *Thread) notePruned(of []*control.Checkpoint) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.grew.Ring()
+	fresh := slices.DeleteFunc(slices.Clone(of), func(c *control.Checkpoint) bool { return t.noted[c.ID.Hash].Pruned })
+	return t.note(fresh, func(c logstore.Cut) logstore.Cut { return logstore.Cut{Since: c.Since, Pruned: true} })
+}
+
+// note changes what is noted of checkpoints; mu is held.
+func (t *Thread) note(of []*control.Checkpoint, change func(logstore.Cut) logstore.Cut) error {
+	if len(of) == 0 {
+		return nil
+	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	at, fresh := t.env.clock.Real().Wall().Unix(), map[clock.Hash]int64{}
-	var errs []error
-	for _, c := range in {
-		if _, known := t.since[c.ID.Hash]; !known {
-			fresh[c.ID.Hash] = at
-			errs = append(errs, t.rows.PutSince(tx, c.ID.Hash, at))
+	for _, c := range of {
+		if err := t.rows.PutCut(tx, c.ID.Hash, change(t.noted[c.ID.Hash])); err != nil {
+			return err
 		}
 	}
-	if len(fresh) == 0 {
-		return
+	if err := tx.Commit(); err != nil {
+		return err
 	}
-	if err := errors.Join(append(errs, tx.Commit())...); err != nil {
-		t.env.log.Warn("since when a checkpoint is in force is not noted", "thread", t.id.String(), "err", err)
-		return
+	for _, c := range of {
+		t.noted[c.ID.Hash] = change(t.noted[c.ID.Hash])
 	}
-	for h, at := range fresh {
-		t.since[h] = at
+	return nil
+}
+
+// LastCut returns the last checkpoint in force, the zero hash if there is none, and whether what it
+// and all others cover is deleted here.
+func (t *Thread) LastCut() (last clock.Hash, pruned bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var newest *control.Checkpoint
+	pruned = true
+	for _, c := range t.cuts.of {
+		if !t.cuts.in[c.ID] {
+			continue
+		}
+		pruned = pruned && t.noted[c.ID.Hash].Pruned
+		if newest == nil || newest.Before(c) {
+			newest, last = c, c.ID.Hash
+		}
 	}
+	return last, pruned && newest != nil
 }
 
 // released returns the checkpoints in force of which what they cover may be deleted here, and
@@ -65,11 +98,11 @@ func (t *Thread) released() (free []*control.Checkpoint, kept Kept) {
 	}
 	now := t.env.clock.Real().Wall()
 	return t.graph.State().Free(now, t.cuts.in, func(c *control.Checkpoint) time.Time {
-		at, known := t.since[c.ID.Hash]
+		n, known := t.noted[c.ID.Hash]
 		if !known {
 			return now.Add(KeepFor)
 		}
-		return time.Unix(at, 0).Add(KeepFor)
+		return time.Unix(n.Since, 0).Add(KeepFor)
 	}, func(c *control.Checkpoint) bool { return !t.relay && c.Device() == t.env.self() })
 }
 
@@ -86,11 +119,7 @@ func (t *Thread) PruneDue() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	free, _ := t.released()
-	if !slices.ContainsFunc(free, func(c *control.Checkpoint) bool { return !t.prunedOf[c.ID] }) {
-		return false
-	}
-	floors := t.floorsOf(free)
-	return slices.ContainsFunc(t.ofData, func(l *held.Log) bool { return len(l.Branches) > 0 && l.Start() < floors[l.ID].Top() })
+	return slices.ContainsFunc(free, func(c *control.Checkpoint) bool { return !t.noted[c.ID.Hash].Pruned })
 }
 
 // Vouch says of another device's checkpoint, by the log of its snapshot, whether the history here

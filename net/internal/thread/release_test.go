@@ -116,7 +116,7 @@ func TestWhatIsCoveredIsDeletedInTime(t *testing.T) {
 	if !s.tw.PruneDue() {
 		t.Fatal("nothing is due")
 	}
-	if n := pruned(t, s.tw); n != 2 || !s.tw.prunedOf[first] || s.tw.PruneDue() {
+	if n := pruned(t, s.tw); n != 2 || !s.tw.noted[first.Hash].Pruned || s.tw.PruneDue() {
 		t.Fatalf("%d records are deleted, want the 2 of the first checkpoint", n)
 	}
 	wantCounted(t, s.tw, "T")

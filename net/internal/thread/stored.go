@@ -1,8 +1,6 @@
 package thread
 
 import (
-	"slices"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -28,7 +26,7 @@ func (t *Thread) Has(id clock.RecordID) bool {
 
 // held is has, with the log at hand; mu is held.
 func (t *Thread) held(r store.Reader, l *held.Log, id clock.RecordID) bool {
-	if id.Seq <= t.below(l) {
+	if id.Seq <= l.Below(t.ahead) {
 		return true
 	}
 	var top uint64
@@ -43,21 +41,6 @@ func (t *Thread) held(r store.Reader, l *held.Log, id clock.RecordID) bool {
 	}
 	_, err := t.rows.Record(r, l.Num, id)
 	return err == nil
-}
-
-// below returns the position up to which nothing of a log is asked for.
-func (t *Thread) below(l *held.Log) uint64 {
-	start := l.Start()
-	if len(l.Floor) > 0 || start == 0 {
-		return l.Floor.Lowest()
-	}
-	for _, b := range l.Branches { // of a checkpoint that is not in force yet
-		if c := t.ahead(b.Base); c != nil {
-			i := slices.IndexFunc(c.Heads, func(h clock.RecordID) bool { return h.Log == l.ID })
-			start = min(start, c.Heads[i].Seq)
-		}
-	}
-	return start
 }
 
 // An Entry is a data record, opened.

@@ -78,8 +78,7 @@ type Thread struct {
 	ownData    *held.Log   // nil: the next Append opens a new one
 	graph      *control.Graph
 	cuts       cuts
-	since      map[clock.Hash]int64    // in Unix seconds, checkpoints are in force
-	prunedOf   map[clock.RecordID]bool // checkpoints that Prune has deleted for
+	noted      map[clock.Hash]logstore.Cut // of checkpoints in force
 	ownChecked struct {
 		log clock.LogID // that ownCovered found to go on
 		n   int         // after so many checkpoints

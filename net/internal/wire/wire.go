@@ -114,11 +114,13 @@ type (
 		Tips    []Tip
 	}
 	// Statement says what a side holds durably: a digest of its tips and, from a
-	// member that has folded just these, its state hash.
+	// member that has folded just these, its state hash; and the last checkpoint, if what all
+	// of them cover is deleted.
 	Statement struct {
 		_      struct{} `cbor:",toarray"`
 		Digest []byte
 		State  []byte // 32 bytes, or empty
+		Pruned []byte // 32 bytes, or empty
 	}
 	// Ack says what has become durable at the receiver of records.
 	Ack struct {

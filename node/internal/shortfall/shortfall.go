@@ -3,6 +3,7 @@ package shortfall
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -42,4 +43,30 @@ func Short(t *net.Thread, heads []homenote.Head) error {
 		}
 	}
 	return nil
+}
+
+// Lose notes what of a database is served without; what is not back of an earlier loss
+// is added. Losses of one database are one entry, with the heads of at most as many logs as
+// a note keeps.
+func Lose(note *homenote.Note, t *net.Thread, how uint64, s Shortfall) error {
+	id := t.ID()
+	l := homenote.Loss{Thread: id, When: uint64(time.Now().Unix()), How: how, Records: s.Gone, Heads: s.Heads}
+	if noted, _ := note.Get(id); noted.Loss != nil {
+		was := Of(t, noted.Loss.Heads)
+		if l.Records += was.Gone; how == homenote.Maybe && was.Gone > 0 {
+			l.How = noted.Loss.How // what is known says more
+		}
+		l.Heads = append(was.Heads, l.Heads...)
+		l.Heads = l.Heads[:min(len(l.Heads), homenote.MaxHeads)]
+	}
+	return note.Lose(l)
+}
+
+// Forget forgets a loss of which everything has come back.
+func Forget(note *homenote.Note, t *net.Thread) error {
+	noted, _ := note.Get(t.ID())
+	if noted.Loss == nil || len(noted.Loss.Heads) == 0 || Short(t, noted.Loss.Heads) != nil {
+		return nil
+	}
+	return note.Lose(homenote.Loss{Thread: t.ID()})
 }

@@ -22,6 +22,7 @@ type peerStatus struct {
 	Code   string  `json:"code,omitempty"`
 	Reason string  `json:"reason"`
 	Since  *string `json:"since"`
+	Pruned bool    `json:"pruned,omitempty"` // it has deleted all that was cut off
 }
 
 // A Status says how a database compares with its peers.
@@ -48,7 +49,7 @@ func StatusOf(name string, m *weftv1.DatabaseStatusResponse) Status {
 	}
 	for _, p := range m.GetPeers() {
 		out.Peers = append(out.Peers, peerStatus{
-			p.GetPeer(), p.GetRole(), p.GetState(), p.GetBehind(), p.GetAhead(), p.GetCode(), p.GetReason(), words.When(p.GetSince()),
+			p.GetPeer(), p.GetRole(), p.GetState(), p.GetBehind(), p.GetAhead(), p.GetCode(), p.GetReason(), words.When(p.GetSince()), p.GetPruned(),
 		})
 	}
 	return out
@@ -113,6 +114,20 @@ func (s Status) Write(w io.Writer) {
 		rows = append(rows, []string{p.Peer, p.Role, p.State, fmt.Sprint(p.Behind), fmt.Sprint(p.Ahead), words.Short(p.Since), p.Reason})
 	}
 	words.Table(w, rows...)
+	s.printPruned(w)
+}
+
+// printPruned says who has deleted what was cut off.
+func (s Status) printPruned(w io.Writer) {
+	var done []string
+	for _, p := range s.Peers {
+		if p.Pruned {
+			done = append(done, p.Peer)
+		}
+	}
+	if len(done) > 0 {
+		fmt.Fprintf(w, "All that was cut off is deleted at %d of %s: %s.\n", len(done), words.Count(int64(len(s.Peers)), "peer"), strings.Join(done, ", "))
+	}
 }
 
 // printWaiting says who waits to be admitted, and who can help.

@@ -3516,6 +3516,7 @@ type PeerStatus struct {
 	Code          string                 `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`     // why, as a word
 	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"` // why, as a sentence
 	Since         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	Pruned        bool                   `protobuf:"varint,9,opt,name=pruned,proto3" json:"pruned,omitempty"` // it has deleted what every checkpoint covers that is in force here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3604,6 +3605,13 @@ func (x *PeerStatus) GetSince() *timestamppb.Timestamp {
 		return x.Since
 	}
 	return nil
+}
+
+func (x *PeerStatus) GetPruned() bool {
+	if x != nil {
+		return x.Pruned
+	}
+	return false
 }
 
 type InviteRequest struct {
@@ -5207,6 +5215,118 @@ func (x *CompactDatabaseResponse) GetObjection() string {
 	return ""
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"`
+	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"` // BSON: of the documents
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+}
+
+func (x *EraseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EraseRequest) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *EraseRequest) GetFilter() []byte {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+type EraseResponse struct {
+	state         protoimpl.MessageState   `protogen:"open.v1"`
+	Removed       int64                    `protobuf:"varint,1,opt,name=removed,proto3" json:"removed,omitempty"` // documents that were there
+	Compaction    *CompactDatabaseResponse `protobuf:"bytes,2,opt,name=compaction,proto3" json:"compaction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseResponse) Reset() {
+	*x = EraseResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseResponse) ProtoMessage() {}
+
+func (x *EraseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
+func (*EraseResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+}
+
+func (x *EraseResponse) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *EraseResponse) GetCompaction() *CompactDatabaseResponse {
+	if x != nil {
+		return x.Compaction
+	}
+	return nil
+}
+
 type RunRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
@@ -5217,7 +5337,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5229,7 +5349,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5242,7 +5362,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -5271,7 +5391,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5283,7 +5403,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5296,7 +5416,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -5328,7 +5448,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5340,7 +5460,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5353,7 +5473,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -5414,7 +5534,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5426,7 +5546,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5439,7 +5559,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -5460,7 +5580,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5472,7 +5592,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5485,7 +5605,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -5518,7 +5638,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5530,7 +5650,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5543,7 +5663,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -5568,7 +5688,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5580,7 +5700,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5593,7 +5713,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -5656,7 +5776,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5668,7 +5788,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5681,7 +5801,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -5717,7 +5837,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5729,7 +5849,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5742,7 +5862,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -5782,7 +5902,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5794,7 +5914,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5807,7 +5927,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -5828,7 +5948,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5840,7 +5960,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5853,7 +5973,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -5886,7 +6006,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5898,7 +6018,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5911,7 +6031,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -5942,7 +6062,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5954,7 +6074,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5967,7 +6087,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -6047,7 +6167,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6059,7 +6179,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6072,7 +6192,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -6129,7 +6249,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6141,7 +6261,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6154,7 +6274,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -6195,7 +6315,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6207,7 +6327,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6220,7 +6340,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -6248,7 +6368,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6260,7 +6380,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6273,7 +6393,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -6314,7 +6434,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6326,7 +6446,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6339,7 +6459,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -6412,7 +6532,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6424,7 +6544,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6437,7 +6557,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -6533,7 +6653,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6545,7 +6665,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6558,7 +6678,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -6584,7 +6704,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6596,7 +6716,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6609,7 +6729,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -6680,7 +6800,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6692,7 +6812,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6705,7 +6825,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *Collection) GetName() string {
@@ -6747,7 +6867,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6759,7 +6879,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6772,7 +6892,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *Index) GetName() string {
@@ -6806,7 +6926,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6818,7 +6938,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6831,7 +6951,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -6856,7 +6976,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6868,7 +6988,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6881,7 +7001,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
 }
 
 type ListCollectionsRequest struct {
@@ -6893,7 +7013,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6905,7 +7025,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6918,7 +7038,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -6937,7 +7057,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6949,7 +7069,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6962,7 +7082,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -6983,7 +7103,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6995,7 +7115,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7008,7 +7128,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -7041,7 +7161,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7053,7 +7173,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7066,7 +7186,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -7086,7 +7206,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7098,7 +7218,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7111,7 +7231,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -7137,7 +7257,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7149,7 +7269,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7162,7 +7282,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -7182,7 +7302,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7194,7 +7314,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7207,7 +7327,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *Bucket) GetName() string {
@@ -7234,7 +7354,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7246,7 +7366,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7259,7 +7379,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -7285,7 +7405,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7297,7 +7417,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7310,7 +7430,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -7328,7 +7448,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7340,7 +7460,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7353,7 +7473,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
 }
 
 type ListBucketsResponse struct {
@@ -7365,7 +7485,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7377,7 +7497,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7390,7 +7510,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -7410,7 +7530,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7422,7 +7542,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7435,7 +7555,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -7461,7 +7581,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7473,7 +7593,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7486,7 +7606,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -7508,7 +7628,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7520,7 +7640,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7533,7 +7653,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -7573,7 +7693,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7585,7 +7705,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7598,7 +7718,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -7620,7 +7740,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7632,7 +7752,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7645,7 +7765,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -7689,7 +7809,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7701,7 +7821,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7714,7 +7834,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -7762,7 +7882,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7774,7 +7894,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7787,7 +7907,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -7819,7 +7939,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7831,7 +7951,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7844,7 +7964,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -7893,7 +8013,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7905,7 +8025,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7918,7 +8038,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -7957,7 +8077,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7969,7 +8089,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7982,7 +8102,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -8044,7 +8164,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8056,7 +8176,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8069,7 +8189,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -8096,7 +8216,7 @@ type RemoveFilesRequest struct {
 
 func (x *RemoveFilesRequest) Reset() {
 	*x = RemoveFilesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8108,7 +8228,7 @@ func (x *RemoveFilesRequest) String() string {
 func (*RemoveFilesRequest) ProtoMessage() {}
 
 func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8121,7 +8241,7 @@ func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveFilesRequest.ProtoReflect.Descriptor instead.
 func (*RemoveFilesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *RemoveFilesRequest) GetBucket() string {
@@ -8147,7 +8267,7 @@ type RemoveFilesResponse struct {
 
 func (x *RemoveFilesResponse) Reset() {
 	*x = RemoveFilesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8159,7 +8279,7 @@ func (x *RemoveFilesResponse) String() string {
 func (*RemoveFilesResponse) ProtoMessage() {}
 
 func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8172,7 +8292,7 @@ func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveFilesResponse.ProtoReflect.Descriptor instead.
 func (*RemoveFilesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *RemoveFilesResponse) GetRemoved() int64 {
@@ -8191,7 +8311,7 @@ type DropBucketRequest struct {
 
 func (x *DropBucketRequest) Reset() {
 	*x = DropBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8203,7 +8323,7 @@ func (x *DropBucketRequest) String() string {
 func (*DropBucketRequest) ProtoMessage() {}
 
 func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8216,7 +8336,7 @@ func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropBucketRequest.ProtoReflect.Descriptor instead.
 func (*DropBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *DropBucketRequest) GetBucket() string {
@@ -8234,7 +8354,7 @@ type DropBucketResponse struct {
 
 func (x *DropBucketResponse) Reset() {
 	*x = DropBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8246,7 +8366,7 @@ func (x *DropBucketResponse) String() string {
 func (*DropBucketResponse) ProtoMessage() {}
 
 func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8259,7 +8379,7 @@ func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropBucketResponse.ProtoReflect.Descriptor instead.
 func (*DropBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
 }
 
 type CatRequest struct {
@@ -8274,7 +8394,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8286,7 +8406,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8299,7 +8419,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -8339,7 +8459,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8351,7 +8471,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8364,7 +8484,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -8385,7 +8505,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8397,7 +8517,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8410,7 +8530,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -8443,7 +8563,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8455,7 +8575,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8468,7 +8588,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -8486,7 +8606,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[150]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8498,7 +8618,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[150]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8511,7 +8631,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
 }
 
 type SetupInboxResponse struct {
@@ -8523,7 +8643,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[151]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8535,7 +8655,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[151]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8548,7 +8668,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -8568,7 +8688,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[152]
+	mi := &file_weft_v1_weft_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8580,7 +8700,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[152]
+	mi := &file_weft_v1_weft_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8593,7 +8713,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -8621,7 +8741,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[153]
+	mi := &file_weft_v1_weft_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8633,7 +8753,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[153]
+	mi := &file_weft_v1_weft_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8646,7 +8766,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *SendResponse) GetId() string {
@@ -8679,7 +8799,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[154]
+	mi := &file_weft_v1_weft_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8691,7 +8811,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[154]
+	mi := &file_weft_v1_weft_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8704,7 +8824,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{154}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -8723,7 +8843,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[155]
+	mi := &file_weft_v1_weft_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8735,7 +8855,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[155]
+	mi := &file_weft_v1_weft_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8748,7 +8868,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{155}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -8767,7 +8887,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[156]
+	mi := &file_weft_v1_weft_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8779,7 +8899,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[156]
+	mi := &file_weft_v1_weft_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8792,7 +8912,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{156}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -8811,7 +8931,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[157]
+	mi := &file_weft_v1_weft_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8823,7 +8943,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[157]
+	mi := &file_weft_v1_weft_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8836,7 +8956,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{157}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -8855,7 +8975,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[158]
+	mi := &file_weft_v1_weft_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8867,7 +8987,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[158]
+	mi := &file_weft_v1_weft_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8880,7 +9000,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{158}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -8898,7 +9018,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[159]
+	mi := &file_weft_v1_weft_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8910,7 +9030,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[159]
+	mi := &file_weft_v1_weft_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8923,7 +9043,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{159}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{161}
 }
 
 type SentRequest struct {
@@ -8934,7 +9054,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[160]
+	mi := &file_weft_v1_weft_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8946,7 +9066,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[160]
+	mi := &file_weft_v1_weft_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8959,7 +9079,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{160}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{162}
 }
 
 type SentResponse struct {
@@ -8971,7 +9091,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[161]
+	mi := &file_weft_v1_weft_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8983,7 +9103,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[161]
+	mi := &file_weft_v1_weft_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8996,7 +9116,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{161}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -9021,7 +9141,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[162]
+	mi := &file_weft_v1_weft_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9033,7 +9153,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[162]
+	mi := &file_weft_v1_weft_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9046,7 +9166,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{162}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *SentMessage) GetId() string {
@@ -9107,7 +9227,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[163]
+	mi := &file_weft_v1_weft_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9119,7 +9239,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[163]
+	mi := &file_weft_v1_weft_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9132,7 +9252,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{163}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -9151,7 +9271,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[164]
+	mi := &file_weft_v1_weft_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9163,7 +9283,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[164]
+	mi := &file_weft_v1_weft_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9176,7 +9296,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{164}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -9201,7 +9321,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[165]
+	mi := &file_weft_v1_weft_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9213,7 +9333,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[165]
+	mi := &file_weft_v1_weft_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9226,7 +9346,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{165}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *Message) GetId() string {
@@ -9499,7 +9619,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06frozen\x18\x06 \x01(\bR\x06frozen\x12\x1d\n" +
 	"\n" +
 	"kept_until\x18\a \x01(\x03R\tkeptUntil\x12\x1c\n" +
-	"\tobjection\x18\b \x01(\tR\tobjection\"\xd6\x01\n" +
+	"\tobjection\x18\b \x01(\tR\tobjection\"\xee\x01\n" +
 	"\n" +
 	"PeerStatus\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
@@ -9509,7 +9629,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x05ahead\x18\x05 \x01(\x04R\x05ahead\x12\x12\n" +
 	"\x04code\x18\x06 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x120\n" +
-	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"t\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06pruned\x18\t \x01(\bR\x06pruned\"t\n" +
 	"\rInviteRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12'\n" +
@@ -9612,7 +9733,18 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"kept_until\x18\n" +
 	" \x01(\x03R\tkeptUntil\x12\x1c\n" +
-	"\tobjection\x18\v \x01(\tR\tobjection\"B\n" +
+	"\tobjection\x18\v \x01(\tR\tobjection\"Z\n" +
+	"\fEraseRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x02 \x01(\tR\n" +
+	"collection\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\fR\x06filter\"k\n" +
+	"\rEraseResponse\x12\x18\n" +
+	"\aremoved\x18\x01 \x01(\x03R\aremoved\x12@\n" +
+	"\n" +
+	"compaction\x18\x02 \x01(\v2 .weft.v1.CompactDatabaseResponseR\n" +
+	"compaction\"B\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x18\n" +
@@ -9943,7 +10075,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x03Add\x12\x19.weft.v1.AddDeviceRequest\x1a\x1a.weft.v1.AddDeviceResponse\x12E\n" +
 	"\x06Accept\x12\x1c.weft.v1.AcceptDeviceRequest\x1a\x1d.weft.v1.AcceptDeviceResponse\x12A\n" +
 	"\x04List\x12\x1b.weft.v1.ListDevicesRequest\x1a\x1c.weft.v1.ListDevicesResponse\x12E\n" +
-	"\x06Remove\x12\x1c.weft.v1.RemoveDeviceRequest\x1a\x1d.weft.v1.RemoveDeviceResponse2\x8c\n" +
+	"\x06Remove\x12\x1c.weft.v1.RemoveDeviceRequest\x1a\x1d.weft.v1.RemoveDeviceResponse2\xc4\n" +
 	"\n" +
 	"\x0fDatabaseService\x12I\n" +
 	"\x06Create\x12\x1e.weft.v1.CreateDatabaseRequest\x1a\x1f.weft.v1.CreateDatabaseResponse\x12E\n" +
@@ -9964,7 +10096,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\aRecover\x12\x17.weft.v1.RecoverRequest\x1a\x18.weft.v1.RecoverResponse\x129\n" +
 	"\x06Rotate\x12\x16.weft.v1.RotateRequest\x1a\x17.weft.v1.RotateResponse\x12I\n" +
 	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse\x12L\n" +
-	"\aCompact\x12\x1f.weft.v1.CompactDatabaseRequest\x1a .weft.v1.CompactDatabaseResponse2\x9a\a\n" +
+	"\aCompact\x12\x1f.weft.v1.CompactDatabaseRequest\x1a .weft.v1.CompactDatabaseResponse\x126\n" +
+	"\x05Erase\x12\x15.weft.v1.EraseRequest\x1a\x16.weft.v1.EraseResponse2\x9a\a\n" +
 	"\x0fDocumentService\x120\n" +
 	"\x03Run\x12\x13.weft.v1.RunRequest\x1a\x14.weft.v1.RunResponse\x125\n" +
 	"\x04Find\x12\x14.weft.v1.FindRequest\x1a\x15.weft.v1.FindResponse0\x01\x129\n" +
@@ -10012,7 +10145,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 167)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 169)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -10109,98 +10242,100 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*RemoveDatabaseResponse)(nil),   // 92: weft.v1.RemoveDatabaseResponse
 	(*CompactDatabaseRequest)(nil),   // 93: weft.v1.CompactDatabaseRequest
 	(*CompactDatabaseResponse)(nil),  // 94: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 95: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 96: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 97: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 98: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 99: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 100: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 101: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 102: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 103: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 104: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 105: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 106: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 107: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 108: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 109: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 110: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 111: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 112: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 113: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 114: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 115: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 116: weft.v1.Collection
-	(*Index)(nil),                    // 117: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 118: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 119: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 120: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 121: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 122: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 123: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 124: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 125: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 126: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 127: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 128: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 129: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 130: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 131: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 132: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 133: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 134: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 135: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 136: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 137: weft.v1.BucketNodeResponse
-	(*FileChunk)(nil),                // 138: weft.v1.FileChunk
-	(*PushRequest)(nil),              // 139: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 140: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 141: weft.v1.BucketNote
-	(*RemoveFilesRequest)(nil),       // 142: weft.v1.RemoveFilesRequest
-	(*RemoveFilesResponse)(nil),      // 143: weft.v1.RemoveFilesResponse
-	(*DropBucketRequest)(nil),        // 144: weft.v1.DropBucketRequest
-	(*DropBucketResponse)(nil),       // 145: weft.v1.DropBucketResponse
-	(*CatRequest)(nil),               // 146: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 147: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 148: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 149: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 150: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 151: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 152: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 153: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 154: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 155: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 156: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 157: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 158: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 159: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 160: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 161: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 162: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 163: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 164: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 165: weft.v1.Message
-	nil,                              // 166: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 167: google.protobuf.Timestamp
+	(*EraseRequest)(nil),             // 95: weft.v1.EraseRequest
+	(*EraseResponse)(nil),            // 96: weft.v1.EraseResponse
+	(*RunRequest)(nil),               // 97: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 98: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 99: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 100: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 101: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 102: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 103: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 104: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 105: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 106: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 107: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 108: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 109: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 110: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 111: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 112: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 113: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 114: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 115: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 116: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 117: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 118: weft.v1.Collection
+	(*Index)(nil),                    // 119: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 120: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 121: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 122: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 123: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 124: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 125: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 126: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 127: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 128: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 129: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 130: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 131: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 132: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 133: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 134: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 135: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 136: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 137: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 138: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 139: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 140: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 141: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 142: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 143: weft.v1.BucketNote
+	(*RemoveFilesRequest)(nil),       // 144: weft.v1.RemoveFilesRequest
+	(*RemoveFilesResponse)(nil),      // 145: weft.v1.RemoveFilesResponse
+	(*DropBucketRequest)(nil),        // 146: weft.v1.DropBucketRequest
+	(*DropBucketResponse)(nil),       // 147: weft.v1.DropBucketResponse
+	(*CatRequest)(nil),               // 148: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 149: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 150: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 151: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 152: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 153: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 154: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 155: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 156: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 157: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 158: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 159: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 160: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 161: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 162: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 163: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 164: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 165: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 166: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 167: weft.v1.Message
+	nil,                              // 168: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 169: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	167, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	167, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	169, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	169, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	167, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	167, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	167, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	167, // 13: weft.v1.ChallengeResponse.time:type_name -> google.protobuf.Timestamp
-	167, // 14: weft.v1.MintResponse.expires:type_name -> google.protobuf.Timestamp
-	167, // 15: weft.v1.MintResponse.time:type_name -> google.protobuf.Timestamp
-	167, // 16: weft.v1.DescribeSessionResponse.expires:type_name -> google.protobuf.Timestamp
+	169, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	169, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	169, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	169, // 13: weft.v1.ChallengeResponse.time:type_name -> google.protobuf.Timestamp
+	169, // 14: weft.v1.MintResponse.expires:type_name -> google.protobuf.Timestamp
+	169, // 15: weft.v1.MintResponse.time:type_name -> google.protobuf.Timestamp
+	169, // 16: weft.v1.DescribeSessionResponse.expires:type_name -> google.protobuf.Timestamp
 	41,  // 17: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	41,  // 18: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	50,  // 19: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
@@ -10208,195 +10343,198 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	51,  // 21: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
 	50,  // 22: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
 	52,  // 23: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
-	167, // 24: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
+	169, // 24: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
 	53,  // 25: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	53,  // 26: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
-	167, // 27: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
+	169, // 27: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
 	53,  // 28: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	166, // 29: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	168, // 29: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	65,  // 30: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
 	71,  // 31: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
-	167, // 32: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	169, // 32: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	70,  // 33: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
 	71,  // 34: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
 	58,  // 35: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
 	58,  // 36: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
-	167, // 37: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
-	167, // 38: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	169, // 37: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	169, // 38: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
 	74,  // 39: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
-	167, // 40: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	169, // 40: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
 	53,  // 41: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	109, // 42: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
-	109, // 43: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	167, // 44: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	167, // 45: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	117, // 46: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	116, // 47: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	116, // 48: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	117, // 49: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	117, // 50: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	126, // 51: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	126, // 52: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	133, // 53: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	141, // 54: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	138, // 55: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	141, // 56: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	138, // 57: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	165, // 58: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	165, // 59: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	162, // 60: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	167, // 61: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	165, // 62: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	167, // 63: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 64: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 65: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	9,   // 66: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	11,  // 67: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	7,   // 68: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
-	14,  // 69: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	16,  // 70: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	18,  // 71: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	20,  // 72: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	23,  // 73: weft.v1.SessionService.Challenge:input_type -> weft.v1.ChallengeRequest
-	25,  // 74: weft.v1.SessionService.Mint:input_type -> weft.v1.MintRequest
-	27,  // 75: weft.v1.SessionService.Describe:input_type -> weft.v1.DescribeSessionRequest
-	29,  // 76: weft.v1.SessionService.End:input_type -> weft.v1.EndSessionRequest
-	31,  // 77: weft.v1.SpaceService.Offer:input_type -> weft.v1.OfferRequest
-	33,  // 78: weft.v1.SpaceService.Delegate:input_type -> weft.v1.DelegateRequest
-	35,  // 79: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	37,  // 80: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	39,  // 81: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	42,  // 82: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
-	44,  // 83: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
-	46,  // 84: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
-	48,  // 85: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
-	54,  // 86: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	59,  // 87: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	61,  // 88: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	63,  // 89: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	63,  // 90: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	66,  // 91: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	89,  // 92: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	68,  // 93: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
-	72,  // 94: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
-	75,  // 95: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
-	77,  // 96: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
-	79,  // 97: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
-	81,  // 98: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
-	83,  // 99: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
-	85,  // 100: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
-	56,  // 101: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
-	87,  // 102: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
-	91,  // 103: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	93,  // 104: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	95,  // 105: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	97,  // 106: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	99,  // 107: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	101, // 108: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	103, // 109: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	105, // 110: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	107, // 111: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	110, // 112: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	112, // 113: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	114, // 114: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	118, // 115: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	120, // 116: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	122, // 117: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	124, // 118: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	127, // 119: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	129, // 120: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	131, // 121: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	134, // 122: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	136, // 123: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	139, // 124: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	146, // 125: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	142, // 126: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
-	144, // 127: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
-	148, // 128: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	150, // 129: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	152, // 130: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	154, // 131: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	156, // 132: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	158, // 133: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	160, // 134: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	163, // 135: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 136: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 137: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 138: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 139: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 140: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 141: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 142: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 143: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 144: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 145: weft.v1.SessionService.Challenge:output_type -> weft.v1.ChallengeResponse
-	26,  // 146: weft.v1.SessionService.Mint:output_type -> weft.v1.MintResponse
-	28,  // 147: weft.v1.SessionService.Describe:output_type -> weft.v1.DescribeSessionResponse
-	30,  // 148: weft.v1.SessionService.End:output_type -> weft.v1.EndSessionResponse
-	32,  // 149: weft.v1.SpaceService.Offer:output_type -> weft.v1.OfferResponse
-	34,  // 150: weft.v1.SpaceService.Delegate:output_type -> weft.v1.DelegateResponse
-	36,  // 151: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	38,  // 152: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	40,  // 153: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	43,  // 154: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
-	45,  // 155: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
-	47,  // 156: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
-	49,  // 157: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
-	55,  // 158: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	60,  // 159: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	62,  // 160: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	64,  // 161: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	64,  // 162: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	67,  // 163: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	90,  // 164: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	69,  // 165: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	73,  // 166: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	76,  // 167: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	78,  // 168: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	80,  // 169: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
-	82,  // 170: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
-	84,  // 171: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
-	86,  // 172: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
-	57,  // 173: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
-	88,  // 174: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
-	92,  // 175: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	94,  // 176: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	96,  // 177: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	98,  // 178: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	100, // 179: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	102, // 180: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	104, // 181: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	106, // 182: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	108, // 183: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	111, // 184: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	113, // 185: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	115, // 186: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	119, // 187: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	121, // 188: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	123, // 189: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	125, // 190: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	128, // 191: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	130, // 192: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	132, // 193: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	135, // 194: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	137, // 195: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	140, // 196: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	147, // 197: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	143, // 198: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
-	145, // 199: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
-	149, // 200: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	151, // 201: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	153, // 202: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	155, // 203: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	157, // 204: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	159, // 205: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	161, // 206: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	164, // 207: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	136, // [136:208] is the sub-list for method output_type
-	64,  // [64:136] is the sub-list for method input_type
-	64,  // [64:64] is the sub-list for extension type_name
-	64,  // [64:64] is the sub-list for extension extendee
-	0,   // [0:64] is the sub-list for field type_name
+	94,  // 42: weft.v1.EraseResponse.compaction:type_name -> weft.v1.CompactDatabaseResponse
+	111, // 43: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
+	111, // 44: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	169, // 45: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	169, // 46: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	119, // 47: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	118, // 48: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	118, // 49: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	119, // 50: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	119, // 51: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	128, // 52: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	128, // 53: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	135, // 54: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	143, // 55: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	140, // 56: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	143, // 57: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	140, // 58: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	167, // 59: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	167, // 60: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	164, // 61: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	169, // 62: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	167, // 63: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	169, // 64: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 65: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 66: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 67: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 68: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 69: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 70: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 71: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 72: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 73: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 74: weft.v1.SessionService.Challenge:input_type -> weft.v1.ChallengeRequest
+	25,  // 75: weft.v1.SessionService.Mint:input_type -> weft.v1.MintRequest
+	27,  // 76: weft.v1.SessionService.Describe:input_type -> weft.v1.DescribeSessionRequest
+	29,  // 77: weft.v1.SessionService.End:input_type -> weft.v1.EndSessionRequest
+	31,  // 78: weft.v1.SpaceService.Offer:input_type -> weft.v1.OfferRequest
+	33,  // 79: weft.v1.SpaceService.Delegate:input_type -> weft.v1.DelegateRequest
+	35,  // 80: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	37,  // 81: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	39,  // 82: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	42,  // 83: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
+	44,  // 84: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
+	46,  // 85: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
+	48,  // 86: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
+	54,  // 87: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	59,  // 88: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	61,  // 89: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	63,  // 90: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	63,  // 91: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	66,  // 92: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	89,  // 93: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	68,  // 94: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
+	72,  // 95: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
+	75,  // 96: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
+	77,  // 97: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
+	79,  // 98: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
+	81,  // 99: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
+	83,  // 100: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
+	85,  // 101: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
+	56,  // 102: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
+	87,  // 103: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
+	91,  // 104: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	93,  // 105: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	95,  // 106: weft.v1.DatabaseService.Erase:input_type -> weft.v1.EraseRequest
+	97,  // 107: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	99,  // 108: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	101, // 109: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	103, // 110: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	105, // 111: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	107, // 112: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	109, // 113: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	112, // 114: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	114, // 115: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	116, // 116: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	120, // 117: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	122, // 118: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	124, // 119: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	126, // 120: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	129, // 121: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	131, // 122: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	133, // 123: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	136, // 124: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	138, // 125: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	141, // 126: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	148, // 127: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	144, // 128: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
+	146, // 129: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
+	150, // 130: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	152, // 131: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	154, // 132: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	156, // 133: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	158, // 134: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	160, // 135: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	162, // 136: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	165, // 137: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 138: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 139: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 140: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 141: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 142: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 143: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 144: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 145: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 146: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 147: weft.v1.SessionService.Challenge:output_type -> weft.v1.ChallengeResponse
+	26,  // 148: weft.v1.SessionService.Mint:output_type -> weft.v1.MintResponse
+	28,  // 149: weft.v1.SessionService.Describe:output_type -> weft.v1.DescribeSessionResponse
+	30,  // 150: weft.v1.SessionService.End:output_type -> weft.v1.EndSessionResponse
+	32,  // 151: weft.v1.SpaceService.Offer:output_type -> weft.v1.OfferResponse
+	34,  // 152: weft.v1.SpaceService.Delegate:output_type -> weft.v1.DelegateResponse
+	36,  // 153: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	38,  // 154: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	40,  // 155: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	43,  // 156: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
+	45,  // 157: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
+	47,  // 158: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
+	49,  // 159: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
+	55,  // 160: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	60,  // 161: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	62,  // 162: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	64,  // 163: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	64,  // 164: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	67,  // 165: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	90,  // 166: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	69,  // 167: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	73,  // 168: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	76,  // 169: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	78,  // 170: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	80,  // 171: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	82,  // 172: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	84,  // 173: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	86,  // 174: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	57,  // 175: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
+	88,  // 176: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	92,  // 177: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	94,  // 178: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	96,  // 179: weft.v1.DatabaseService.Erase:output_type -> weft.v1.EraseResponse
+	98,  // 180: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	100, // 181: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	102, // 182: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	104, // 183: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	106, // 184: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	108, // 185: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	110, // 186: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	113, // 187: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	115, // 188: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	117, // 189: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	121, // 190: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	123, // 191: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	125, // 192: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	127, // 193: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	130, // 194: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	132, // 195: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	134, // 196: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	137, // 197: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	139, // 198: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	142, // 199: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	149, // 200: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	145, // 201: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
+	147, // 202: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
+	151, // 203: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	153, // 204: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	155, // 205: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	157, // 206: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	159, // 207: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	161, // 208: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	163, // 209: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	166, // 210: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	138, // [138:211] is the sub-list for method output_type
+	65,  // [65:138] is the sub-list for method input_type
+	65,  // [65:65] is the sub-list for extension type_name
+	65,  // [65:65] is the sub-list for extension extendee
+	0,   // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -10410,7 +10548,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   167,
+			NumMessages:   169,
 			NumExtensions: 0,
 			NumServices:   10,
 		},

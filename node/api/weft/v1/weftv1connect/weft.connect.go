@@ -143,6 +143,8 @@ const (
 	DatabaseServiceRemoveProcedure = "/weft.v1.DatabaseService/Remove"
 	// DatabaseServiceCompactProcedure is the fully-qualified name of the DatabaseService's Compact RPC.
 	DatabaseServiceCompactProcedure = "/weft.v1.DatabaseService/Compact"
+	// DatabaseServiceEraseProcedure is the fully-qualified name of the DatabaseService's Erase RPC.
+	DatabaseServiceEraseProcedure = "/weft.v1.DatabaseService/Erase"
 	// DocumentServiceRunProcedure is the fully-qualified name of the DocumentService's Run RPC.
 	DocumentServiceRunProcedure = "/weft.v1.DocumentService/Run"
 	// DocumentServiceFindProcedure is the fully-qualified name of the DocumentService's Find RPC.
@@ -1110,6 +1112,9 @@ type DatabaseServiceClient interface {
 	// Compact cuts the history of a database, if this device may, and gives disk
 	// space back.
 	Compact(context.Context, *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error)
+	// Erase removes documents and everything that was ever written of them, if this device may
+	// cut the history: others delete it later, see PeerStatus.
+	Erase(context.Context, *connect.Request[v1.EraseRequest]) (*connect.Response[v1.EraseResponse], error)
 }
 
 // NewDatabaseServiceClient constructs a client for the weft.v1.DatabaseService service. By default,
@@ -1237,6 +1242,12 @@ func NewDatabaseServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(databaseServiceMethods.ByName("Compact")),
 			connect.WithClientOptions(opts...),
 		),
+		erase: connect.NewClient[v1.EraseRequest, v1.EraseResponse](
+			httpClient,
+			baseURL+DatabaseServiceEraseProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Erase")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -1261,6 +1272,7 @@ type databaseServiceClient struct {
 	rotate       *connect.Client[v1.RotateRequest, v1.RotateResponse]
 	remove       *connect.Client[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse]
 	compact      *connect.Client[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse]
+	erase        *connect.Client[v1.EraseRequest, v1.EraseResponse]
 }
 
 // Create calls weft.v1.DatabaseService.Create.
@@ -1358,6 +1370,11 @@ func (c *databaseServiceClient) Compact(ctx context.Context, req *connect.Reques
 	return c.compact.CallUnary(ctx, req)
 }
 
+// Erase calls weft.v1.DatabaseService.Erase.
+func (c *databaseServiceClient) Erase(ctx context.Context, req *connect.Request[v1.EraseRequest]) (*connect.Response[v1.EraseResponse], error) {
+	return c.erase.CallUnary(ctx, req)
+}
+
 // DatabaseServiceHandler is an implementation of the weft.v1.DatabaseService service.
 type DatabaseServiceHandler interface {
 	Create(context.Context, *connect.Request[v1.CreateDatabaseRequest]) (*connect.Response[v1.CreateDatabaseResponse], error)
@@ -1393,6 +1410,9 @@ type DatabaseServiceHandler interface {
 	// Compact cuts the history of a database, if this device may, and gives disk
 	// space back.
 	Compact(context.Context, *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error)
+	// Erase removes documents and everything that was ever written of them, if this device may
+	// cut the history: others delete it later, see PeerStatus.
+	Erase(context.Context, *connect.Request[v1.EraseRequest]) (*connect.Response[v1.EraseResponse], error)
 }
 
 // NewDatabaseServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -1516,6 +1536,12 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 		connect.WithSchema(databaseServiceMethods.ByName("Compact")),
 		connect.WithHandlerOptions(opts...),
 	)
+	databaseServiceEraseHandler := connect.NewUnaryHandler(
+		DatabaseServiceEraseProcedure,
+		svc.Erase,
+		connect.WithSchema(databaseServiceMethods.ByName("Erase")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weft.v1.DatabaseService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DatabaseServiceCreateProcedure:
@@ -1556,6 +1582,8 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 			databaseServiceRemoveHandler.ServeHTTP(w, r)
 		case DatabaseServiceCompactProcedure:
 			databaseServiceCompactHandler.ServeHTTP(w, r)
+		case DatabaseServiceEraseProcedure:
+			databaseServiceEraseHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -1639,6 +1667,10 @@ func (UnimplementedDatabaseServiceHandler) Remove(context.Context, *connect.Requ
 
 func (UnimplementedDatabaseServiceHandler) Compact(context.Context, *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Compact is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Erase(context.Context, *connect.Request[v1.EraseRequest]) (*connect.Response[v1.EraseResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Erase is not implemented"))
 }
 
 // DocumentServiceClient is a client for the weft.v1.DocumentService service.
