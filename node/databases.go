@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weftdb/weft/node/internal/numbers"
 	"github.com/weftdb/weft/node/internal/rows"
@@ -21,6 +22,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // mailboxName is the database of the node's own mailbox. Its name is none that
@@ -48,9 +50,9 @@ type database struct {
 
 	stirred atomic.Bool // others have written what no horizon may have seen
 
-	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
-	rebuilt    chan struct{} // closed when it is not rebuilding any more
-	short      shortfall     // what did not come back; read after rebuilt is closed
+	rebuilding atomic.Bool         // it is not served before its peers have given what they hold
+	rebuilt    chan struct{}       // closed when it is not rebuilding any more
+	short      shortfall.Shortfall // what did not come back; read after rebuilt is closed
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -405,6 +407,9 @@ type DatabaseStatus struct {
 	DatabaseRef
 	Hash  db.Hash
 	Peers []PeerStatus
+
+	Kept      time.Time // until when records that are cut off are kept, if nobody vouches for the cut before; zero: none are
+	Objection string    // why they are kept for longer, in one sentence
 }
 
 // DatabaseStatus says how a database stands with each peer now. The channel is closed when
@@ -422,8 +427,9 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	}
 	changed := d.thread.StatusChanged()
 	_, hash := fold.StateHash()
+	until, objection := d.keeps()
 	return DatabaseStatus{
-		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
+		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(), Kept: until, Objection: objection,
 	}, changed, nil
 }
 

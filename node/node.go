@@ -167,6 +167,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startRebuilding,
 		n.startHorizons,
 		n.startScrub,
+		n.startPruning,
 		n.startRoom,
 		n.startMail,
 		n.startSurfaces,

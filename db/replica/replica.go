@@ -109,6 +109,15 @@ func (r *Replica) Uncovered(ctx context.Context) (last Time, some bool, err erro
 	return r.fold.Uncovered(ctx)
 }
 
+// Compared returns the ID of the log of the last snapshot that was compared with what the
+// records here gave, and was the same; ok is false if there is none.
+func (r *Replica) Compared() (log [32]byte, ok bool) {
+	if id := r.fold.Compared(); id != nil {
+		return *id, true
+	}
+	return log, false
+}
+
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
 // meanwhile. The caller owes Close of the checkpoint.

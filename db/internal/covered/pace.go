@@ -22,6 +22,8 @@ type Pace struct {
 	Gone   *cut.Arrivals // that are covered
 	Back   []int64       // the arrivals of the snapshot
 
+	Compared bool // the snapshot was compared with what the records gave
+
 	upTo int64 // every arrival up to there is covered; 0 if Gone says which are
 	read int64 // the last arrival that Follow has seen
 }
@@ -99,6 +101,7 @@ func (p *Pace) find(ctx context.Context, j journal.Journal, c *cut.Cut, at func(
 	if errors.Is(err, ErrSnapshot) || err == nil && n != left {
 		return nil, nil // it is told when the cut is taken as a whole
 	}
+	p.Compared = err == nil
 	return p, err
 }
 
@@ -139,9 +142,9 @@ func (p *Pace) Follow(j journal.Journal, c *cut.Cut) (ok bool, err error) {
 
 // Fresh checks the snapshots that come into force by c, which marks say: against the state
 // hash that they come with and, if nothing is folded but what they stand for, against the
-// documents, of which there are so many. each calls its argument for every arrival that is
+// documents, of which there are so many: then it returns the log. each calls its argument for every arrival that is
 // folded.
-func Fresh(j journal.Journal, c *cut.Cut, marks []cut.Mark, each func(func(n int64, id clock.RecordID, snapshot bool)) error, stored Check, all int64) error {
+func Fresh(j journal.Journal, c *cut.Cut, marks []cut.Mark, each func(func(n int64, id clock.RecordID, snapshot bool)) error, stored Check, all int64) (compared *clock.LogID, err error) {
 	whole := true
 	held := map[clock.LogID][]int64{}
 	for _, m := range marks {
@@ -151,9 +154,9 @@ func Fresh(j journal.Journal, c *cut.Cut, marks []cut.Mark, each func(func(n int
 		}
 	}
 	if len(held) == 0 {
-		return nil
+		return nil, nil
 	}
-	err := each(func(n int64, id clock.RecordID, snapshot bool) {
+	err = each(func(n int64, id clock.RecordID, snapshot bool) {
 		_, fresh := held[id.Log]
 		switch {
 		case c.Voids(id, snapshot):
@@ -164,7 +167,7 @@ func Fresh(j journal.Journal, c *cut.Cut, marks []cut.Mark, each func(func(n int
 		}
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var docs int64
 	for id, ns := range held {
@@ -177,15 +180,18 @@ func Fresh(j journal.Journal, c *cut.Cut, marks []cut.Mark, each func(func(n int
 		}
 		n, err := Snapshot(j, ns, c, id, check)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		docs += n
 	}
-	if !whole || len(held) > 1 {
-		return nil
+	if !whole || len(held) != 1 {
+		return nil, nil
 	}
 	if docs != all {
-		return fault.Of(ErrSnapshot, "the snapshot has %d documents, of %d", docs, all)
+		return nil, fault.Of(ErrSnapshot, "the snapshot has %d documents, of %d", docs, all)
 	}
-	return nil
+	for id := range held {
+		compared = &id
+	}
+	return compared, nil
 }

@@ -43,6 +43,9 @@ func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 		if err == nil {
 			paced, err = covered.NewPace(ctx, f.Journal, &c, &old, f.made.Load(), f.checkpointAt, f.coveredStates)
 		}
+		if paced != nil && paced.Compared {
+			f.compared.Store(&paced.Log)
+		}
 		if err != nil {
 			return err
 		}
@@ -114,8 +117,15 @@ func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 	for _, s := range f.meta.Stats {
 		docs += s.Docs
 	}
-	return covered.Fresh(f.Journal, c, marks, f.eachFolded, covered.Stored(snap, f.Space, f.Cat), docs)
+	log, err := covered.Fresh(f.Journal, c, marks, f.eachFolded, covered.Stored(snap, f.Space, f.Cat), docs)
+	if log != nil {
+		f.compared.Store(log)
+	}
+	return err
 }
+
+// Compared returns the log of the last snapshot that is what the records here gave, or nil.
+func (f *Fold) Compared() *clock.LogID { return f.compared.Load() }
 
 // eachFolded calls f for every arrival that is folded and still there.
 func (f *Fold) eachFolded(each func(n int64, id clock.RecordID, snapshot bool)) error {

@@ -102,6 +102,7 @@ func (t *Thread) refreshCuts() {
 	}
 	was := t.cuts
 	t.cuts = next
+	t.noteSince(in)
 	var changed []*held.Log
 	for _, l := range t.ofData {
 		if f := next.floors[l.ID]; !slices.Equal(f, l.Floor) || len(l.Branches) > 0 && len(f) == 0 && !same {
