@@ -124,8 +124,7 @@ func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 	return err
 }
 
-// Compared returns the log of the last snapshot that was compared with what the records here
-// gave, and was the same; nil if there is none.
+// Compared returns the log of the last snapshot that is what the records here gave, or nil.
 func (f *Fold) Compared() *clock.LogID { return f.compared.Load() }
 
 // eachFolded calls f for every arrival that is folded and still there.

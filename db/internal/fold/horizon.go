@@ -8,8 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
-// WriteHorizon writes a horizon of all that this device has, up to now. Only an owner or an
-// admin can.
+// WriteHorizon writes a horizon of all that this device has. Only an owner or an admin can.
 func (f *Fold) WriteHorizon(ctx context.Context) error {
 	r := &Request{Ctx: ctx, Horizon: true}
 	if err := f.Submit(r); err != nil {

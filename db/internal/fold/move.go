@@ -18,11 +18,6 @@ import (
 // Invariant: the store says of each record where it stands before a history names it there. A
 // piece of the moves is one transaction, or steps behind the marker, and between two of them
 // every document is what the places of now give; horizons are due until all is moved.
-//
-//	folded      10 a insert   20 b insert      a horizon with T 15 that has seen b alone
-//	judged      it has force; a is to stand at 16
-//	a piece     moved a 16, d: a last 16
-//	at the end  the horizon is in force, nothing is due
 
 // The bounds of one piece of moves.
 const (
