@@ -210,7 +210,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/handle", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/handle", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/hosting", "node/internal/pairing", "node/internal/rows", "node/internal/server", "node/internal/sessions", "node/internal/shortfall", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -230,16 +230,17 @@ func TestWallsInsideNode(t *testing.T) {
 			"node/internal/addrs", "node/internal/homelock", "node/internal/pairing", "node/internal/swap", "keys",
 			"internal/durable", "internal/fault", "internal/store",
 		},
-		"node/internal/homelock": {"internal/fault"},
-		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
-		"node/internal/pairing":  {"keys", "internal/canonical", "internal/fault"},
-		"node/internal/journal":  {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
-		"node/internal/sizes":    {},
-		"node/internal/swap":     {"internal/durable"},
-		"node/internal/server":   {},
-		"node/internal/sessions": {"keys", "keys/dpop", "internal/fault"},
-		"node/internal/hosting":  {"keys", "internal/canonical", "internal/fault", "internal/store"},
-		"node/internal/rows":     {"internal/store"},
+		"node/internal/homelock":  {"internal/fault"},
+		"node/internal/homenote":  {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/pairing":   {"keys", "internal/canonical", "internal/fault"},
+		"node/internal/journal":   {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
+		"node/internal/rows":      {"internal/store"},
+		"node/internal/shortfall": {"node/internal/homenote", "net", "internal/clock", "internal/fault"},
+		"node/internal/sizes":     {},
+		"node/internal/swap":      {"internal/durable"},
+		"node/internal/server":    {},
+		"node/internal/sessions":  {"keys", "keys/dpop", "internal/fault"},
+		"node/internal/hosting":   {"keys", "internal/canonical", "internal/fault", "internal/store"},
 	}
 	used := map[string]map[string]bool{}
 	goFiles(t, func(path string, file *ast.File) {

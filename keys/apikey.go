@@ -94,13 +94,21 @@ type APIKeyOptions struct {
 	Expires    time.Time // zero means never, or 24 hours for a non-signing key
 }
 
+// CheckName refuses a name, of a key or a device, that cannot be printed as it is.
+func CheckName(name string) error {
+	for _, r := range name {
+		if !unicode.IsPrint(r) {
+			return fault.Of(ErrInvalid, "the name %q has characters that cannot be printed", name)
+		}
+	}
+	return nil
+}
+
 // NewAPIKey makes a key at the time now. The secret is to be shown once and kept
 // nowhere; that of a non-signing key is nil.
 func NewAPIKey(now time.Time, opt APIKeyOptions) (*APIKey, *APISecret, error) {
-	for _, r := range opt.Name {
-		if !unicode.IsPrint(r) {
-			return nil, nil, fault.Of(ErrInvalid, "the name %q has characters that cannot be printed", opt.Name)
-		}
+	if err := CheckName(opt.Name); err != nil {
+		return nil, nil, err
 	}
 	secret := &APISecret{kind: opt.Kind, signer: newSigner(NewSecret().bytes())}
 	k := &APIKey{

@@ -29,9 +29,10 @@ func (h *Host) closeEnded() {
 // it has not looked at.
 func (h *Host) closeDue(all bool) {
 	h.mu.Lock()
-	var due, held []*share
+	var due, held, kept []*share
 	for _, s := range h.shares {
 		if s.relay {
+			kept = append(kept, s)
 			continue
 		}
 		held = append(held, s)
@@ -46,6 +47,14 @@ func (h *Host) closeDue(all bool) {
 		}
 		if _, err := s.thread.RotateIfDue(s.ctx); err != nil && s.ctx.Err() == nil {
 			h.log.Warn("members lack the key of the present epoch", "thread", s.thread.ID(), "error", err)
+		}
+	}
+	for _, s := range kept { // what of them may be deleted, by the members' word or by time
+		if !s.thread.PruneDue() {
+			continue
+		}
+		if _, err := s.thread.Prune(s.ctx); err != nil && s.ctx.Err() == nil {
+			h.log.Error("prune", "thread", s.thread.ID(), "error", err)
 		}
 	}
 	for _, s := range due {

@@ -174,6 +174,9 @@ func (t *Thread) Entry(id RecordID) (Entry, error) { return t.held().Entry(id) }
 // Heads returns the last position of every data log; of a forked log the highest.
 func (t *Thread) Heads() map[LogID]uint64 { return t.held().Heads() }
 
+// Covers reports whether a checkpoint in force covers a data record: its snapshot has what it did.
+func (t *Thread) Covers(id RecordID) bool { return t.held().Covers(id) }
+
 // Counts returns how much is held.
 func (t *Thread) Counts() Counts { return t.held().Counts() }
 
@@ -244,7 +247,27 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 	return t.held().Checkpoint(ctx, cover, snapshot)
 }
 
-// Prune deletes the records that are cut off, and reports how many. Call it when
+type (
+	// A Kept says what of a thread is cut off and is still to be kept.
+	Kept = thread.Kept
+	// An Objection is what the device of an owner or admin said of a checkpoint: its own
+	// history gives another state.
+	Objection = thread.Objection
+)
+
+// Kept says what is cut off and is still to be kept, and until when.
+func (t *Thread) Kept() Kept { return t.held().Kept() }
+
+// PruneDue reports whether Prune may delete what it did not when it was called last.
+func (t *Thread) PruneDue() bool { return t.held().PruneDue() }
+
+// Vouch says of another device's checkpoint, by the log of its snapshot, whether the history
+// here gave the same state, if this device is of an owner or admin; or else which it gave.
+func (t *Thread) Vouch(ctx context.Context, snapshot LogID, agree bool, state Hash) error {
+	return t.held().Vouch(ctx, snapshot, agree, state)
+}
+
+// Prune deletes the records that are cut off and need not be kept, and reports how many. Call it when
 // they are folded and the cut has been taken over, so that nobody asks for them.
 func (t *Thread) Prune(ctx context.Context) (records int64, err error) { return t.held().Prune(ctx) }
 

@@ -304,6 +304,29 @@ func ageBlobs(t *testing.T, home string) {
 	}
 }
 
+// ageCuts has the checkpoints of a home have been in force for long.
+func ageCuts(t *testing.T, home string) {
+	t.Helper()
+	s, err := engines.Open(filepath.Join(home, "store"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, n := s.Begin(), 0
+	snap := s.Snapshot()
+	it := snap.Iterate(store.Prefix([]byte("nt")))
+	for ; it.Valid(); it.Next() {
+		if k := it.Key(); len(k) == len("nt")+4+1+32 && k[6] == 'c' {
+			err = errors.Join(err, tx.Put(slices.Clone(k), make([]byte, 8)))
+			n++
+		}
+	}
+	it.Close()
+	snap.Release()
+	if err = errors.Join(err, tx.Commit(), s.Close()); err != nil || n == 0 {
+		t.Fatalf("%d checkpoints are in force, %v", n, err)
+	}
+}
+
 // A device that was away while a file was removed keeps its blocks until it knows that the
 // history is cut; when it stores them again, those that have deleted them get them back.
 func TestFilesRemovedWhileAway(t *testing.T) {
@@ -341,6 +364,15 @@ func TestFilesRemovedWhileAway(t *testing.T) {
 	ageBlobs(t, home)
 	b = open(t, node.Config{Home: home})
 	waitHash(t, b, "atlas", info(t, a, "atlas"))
+	w.becomes(b, "atlas", "identical")
+	if c := compact(t, b, "atlas"); c.Blobs != 0 || c.Kept.IsZero() {
+		t.Fatalf("at the other device: got %+v, want the history and its files kept", c)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ageCuts(t, home)
+	b = open(t, node.Config{Home: home})
 	w.becomes(b, "atlas", "identical")
 	if c := compact(t, b, "atlas"); c.Blobs != 3 {
 		t.Fatalf("at the other device: got %+v, want the 3 blobs of map", c)

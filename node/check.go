@@ -20,6 +20,7 @@ import (
 	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/journal"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // CheckOptions say how a home is checked.
@@ -203,12 +204,13 @@ func (f *finding) thread(ctx context.Context, t *net.Thread, o CheckOptions, pac
 // blobs.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
 	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load(), Lost: n.lossOf(d).String()}
+	_, out.Objection = d.keeps()
 	f := &finding{DatabaseDiagnosis: &out}
 	if err := f.thread(ctx, d.thread, o, pace); err != nil {
 		return out, n.gone(d, err)
 	}
 	if noted, ok := n.note.Get(d.thread.ID()); ok && !d.rebuilding.Load() {
-		if err := shortOf(d.thread, noted.Heads); err != nil {
+		if err := shortfall.Short(d.thread, noted.Heads); err != nil {
 			f.report(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
@@ -23,12 +24,16 @@ type Compaction struct {
 	Blobs     int64  // blocks of files that were deleted here: no record names them any more
 	BlobBytes int64  // their bytes; large ones are not in the store
 	BlobsKept string // why none were looked for, in one sentence
+
+	Kept      time.Time // until when records that are cut off are kept, if nobody vouches for the cut before; zero: none are
+	Objection string    // why they are kept for longer, in one sentence
 }
 
 // Compact makes a database as small on disk as it can be. The most senior device of the
 // first owner, which made the database or was given it, cuts its history: a snapshot of the
-// documents takes the place of the records, on every replica. What was cut before, here or
-// elsewhere, is deleted on this device, with the blocks of files that nothing names without
+// documents takes the place of the records, on every replica. What was cut here is deleted on
+// this device, and what was cut elsewhere if another device of an owner or admin vouches for it,
+// or if that is 30 days ago; with the blocks of files that nothing names without
 // it, and the store gives the space back. One runs at a time for a database. It may end
 // between its parts, with an error or ctx, and the next goes on.
 func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
@@ -116,13 +121,27 @@ func (d *database) prune(ctx context.Context, fold *replica.Replica, out *Compac
 	if err := fold.Settle(ctx); err != nil {
 		return err
 	}
-	if d.differs() {
-		out.Cut, out.Reason = false, "the history is kept: the checkpoint is not what it gave"
-		return nil
+	if err := d.vouch(ctx, fold); err != nil {
+		return err
 	}
 	var err error
+	if d.differs() {
+		out.Cut, out.Reason = false, "the history is kept: the checkpoint is not what it gave"
+		out.Kept, out.Objection = d.keeps()
+		return nil
+	}
 	out.Records, err = d.thread.Prune(ctx)
+	out.Kept, out.Objection = d.keeps()
 	return err
+}
+
+// keeps says until when what is cut off is kept, and who objects to deleting it.
+func (d *database) keeps() (until time.Time, objection string) {
+	kept := d.thread.Kept()
+	for _, o := range kept.Objections {
+		objection = fmt.Sprintf("a device of an owner or admin got another state from its history, %s", o.Device.DID())
+	}
+	return kept.Until, objection
 }
 
 // collectBlobs deletes the blocks of files that no record names any more.

@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // What is damaged is not served. A database is damaged if the store cannot give what
@@ -251,7 +252,7 @@ func (n *Node) join(name string, r databaseRow) {
 		noted, _ := n.note.Get(id)
 		d := n.attach(name, r.Number, t)
 		d.rebuilding.Store(noted.Rebuilding)
-		if short := shortOf(t, noted.Heads); short != nil && !noted.Rebuilding {
+		if short := shortfall.Short(t, noted.Heads); short != nil && !noted.Rebuilding {
 			n.quarantine(d, short)
 		} else if err := errors.Join(n.noteDatabase(d), n.forgetLoss(d)); err != nil {
 			n.log.Error("note of a database", "database", name, "error", err)
@@ -262,17 +263,6 @@ func (n *Node) join(name string, r databaseRow) {
 		n.log.Error("withdraw a damaged thread", "database", name, "error", err)
 	}
 	n.setDamaged(bad)
-}
-
-// shortOf returns an error if the thread does not hold what was durable of this
-// device's own logs.
-func shortOf(t *net.Thread, heads []homenote.Head) error {
-	for _, h := range heads {
-		if !t.Has(clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash}) {
-			return fault.Errorf(fault.Corrupt, "the store has lost what this device had written: log %s reached record %d", h.Log.Short(), h.Seq)
-		}
-	}
-	return nil
 }
 
 // noteDatabase notes a database, unless the note has it as it is.

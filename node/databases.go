@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weftdb/weft/node/internal/handle"
 	"github.com/weftdb/weft/node/internal/rows"
@@ -22,6 +23,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // mailboxName is the database of the node's own mailbox. Its name is none that
@@ -47,9 +49,9 @@ type database struct {
 	handle.Handle             // of the fold
 	needed        atomic.Bool // a need has not begun
 
-	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
-	rebuilt    chan struct{} // closed when it is not rebuilding any more
-	short      shortfall     // what did not come back; read after rebuilt is closed
+	rebuilding atomic.Bool         // it is not served before its peers have given what they hold
+	rebuilt    chan struct{}       // closed when it is not rebuilding any more
+	short      shortfall.Shortfall // what did not come back; read after rebuilt is closed
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -458,6 +460,9 @@ type DatabaseStatus struct {
 	DatabaseRef
 	Hash  db.Hash
 	Peers []PeerStatus
+
+	Kept      time.Time // until when records that are cut off are kept, if nobody vouches for the cut before; zero: none are
+	Objection string    // why they are kept for longer, in one sentence
 }
 
 // DatabaseStatus says how a database stands with each peer now. The channel is closed when
@@ -475,8 +480,9 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	}
 	changed := d.thread.StatusChanged()
 	_, hash := fold.StateHash()
+	until, objection := d.keeps()
 	return DatabaseStatus{
-		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
+		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(), Kept: until, Objection: objection,
 	}, changed, nil
 }
 

@@ -106,6 +106,9 @@ func (d *database) voided(c net.Cut) {
 		if err == nil {
 			err = d.met(d.takeCut(ctx, fold))
 		}
+		if err == nil {
+			err = d.vouch(ctx, fold)
+		}
 		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("cut", "database", d.name, "error", err)
 		}

@@ -163,6 +163,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startNoting,
 		n.startRebuilding,
 		n.startScrub,
+		n.startPruning,
 		n.startRoom,
 		n.startMail,
 		n.startSurfaces,

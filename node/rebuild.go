@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/check"
 	"github.com/weftdb/weft/node/internal/homenote"
+	"github.com/weftdb/weft/node/internal/shortfall"
 )
 
 // remains are what a salvage knows of the store that it read.
@@ -67,7 +68,7 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 	if err != nil {
 		return out, err
 	}
-	lost := shortfallOf(t, noted.Heads).said
+	lost := shortfall.Of(t, noted.Heads).Said
 	if got.Missing > 0 {
 		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
 	}
@@ -98,13 +99,13 @@ func (n *Node) suspect(ctx context.Context, d *database, o RepairOptions) (Rebui
 // serveAgain serves a database with what is here, after it has noted what is not.
 func (n *Node) serveAgain(ctx context.Context, d *database, asIs bool, out *RebuiltDatabase) error {
 	noted, _ := n.note.Get(d.thread.ID())
-	short := shortfallOf(d.thread, noted.Heads)
-	out.Noted, out.Gone = short.noted, short.gone
+	short := shortfall.Of(d.thread, noted.Heads)
+	out.Noted, out.Gone = short.Noted, short.Gone
 	how := uint64(homenote.None)
 	switch {
-	case short.gone > 0 && asIs:
+	case short.Gone > 0 && asIs:
 		how, out.AsIs = homenote.GivenUp, true
-	case short.gone > 0:
+	case short.Gone > 0:
 		how = homenote.Gone
 	case out.Uncertain:
 		how = homenote.Maybe
@@ -143,7 +144,7 @@ func serveAsIs(ctx context.Context, c Config, out *Repair) error {
 			continue
 		}
 		noted, _ := n.note.Get(d.thread.ID())
-		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, shortfallOf(d.thread, noted.Heads).said...)}
+		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, shortfall.Of(d.thread, noted.Heads).Said...)}
 		b.Uncertain = len(b.Lost) == 0 // it waited for what only its peers know
 		if err := n.serveAgain(ctx, d, true, &b); err != nil {
 			return errors.Join(fmt.Errorf("database %s: %w", d.name, err), n.Close())
@@ -240,7 +241,7 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 				continue
 			}
 		}
-		b.Lost, b.Noted, b.Gone = append(b.Lost, d.short.said...), d.short.noted, d.short.gone
+		b.Lost, b.Noted, b.Gone = append(b.Lost, d.short.Said...), d.short.Noted, d.short.Gone
 		fold, err := d.open(ctx)
 		if err == nil {
 			err = fold.Settle(ctx)
@@ -349,14 +350,14 @@ func (n *Node) finishRebuild(ctx context.Context, d *database) error {
 		}
 	}
 	noted, _ := n.note.Get(d.thread.ID())
-	d.short = shortfallOf(d.thread, noted.Heads)
-	if d.short.gone > 0 {
+	d.short = shortfall.Of(d.thread, noted.Heads)
+	if d.short.Gone > 0 {
 		if err := n.noteLoss(d, homenote.Gone, d.short); err != nil {
 			return err
 		}
 	}
 	d.rebuilding.Store(false)
 	defer close(d.rebuilt)
-	n.log.Warn("a damaged database is back", "database", d.name, "lost", strings.Join(d.short.said, "; "))
+	n.log.Warn("a damaged database is back", "database", d.name, "lost", strings.Join(d.short.Said, "; "))
 	return errors.Join(n.noteDatabase(d), n.noteProgress())
 }

@@ -291,11 +291,15 @@ func (a *app) dbCompact() *cobra.Command {
 				Blobs     int64  `json:"blobs"`
 				BlobBytes int64  `json:"blob_bytes"`
 				BlobsKept string `json:"blobs_kept,omitempty"`
-			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept()}
+
+				Kept      *string `json:"kept_until,omitempty"`
+				Objection string  `json:"objection,omitempty"`
+			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept(), words.Until(m.GetKeptUntil()), m.GetObjection()}
 			return a.print(out, func(w io.Writer) {
 				if out.Reason != "" {
 					fmt.Fprintf(w, "The history was not cut: %s.\n", tty.Printable(out.Reason))
 				}
+				report.PrintKept(w, out.Kept, out.Objection)
 				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", words.Count(out.Records, "record"), words.Size(out.After), words.Size(out.Before))
 				switch {
 				case out.BlobsKept != "":

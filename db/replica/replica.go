@@ -94,6 +94,15 @@ func (r *Replica) Wake() { r.fold.Wake() }
 // the error is [ErrSnapshot]. Setting the same again changes nothing.
 func (r *Replica) SetCut(ctx context.Context, c Cut) error { return r.fold.SetCut(ctx, c) }
 
+// Compared returns the ID of the log of the last snapshot that was compared with what the
+// records here gave, and was the same; ok is false if there is none.
+func (r *Replica) Compared() (log [32]byte, ok bool) {
+	if id := r.fold.Compared(); id != nil {
+		return *id, true
+	}
+	return log, false
+}
+
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
 // meanwhile. The caller owes Close of the checkpoint.

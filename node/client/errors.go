@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	stdnet "net"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -83,6 +84,10 @@ func inward(err error) error {
 		return context.DeadlineExceeded
 	case connect.CodeUnimplemented:
 		return fault.Errorf(fault.UnknownVersion, "what answers is a daemon of another release, or none: it does not know this call")
+	case connect.CodeInternal:
+		if strings.Contains(failed.Message(), "invalid UTF-8") { // what was to be sent, which nobody has seen
+			return fault.Errorf(fault.InvalidArgument, "what was given is no UTF-8 text")
+		}
 	case connect.CodeResourceExhausted:
 		return fault.Errorf(fault.TooLarge, "%s", failed.Message())
 	}

@@ -70,9 +70,17 @@ func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.Dat
 	}), nil
 }
 
+// unixOrZero is 0 for the zero time.
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
 // statusMessage has the state hash as 32 bytes, not as text: it is compared, not read.
 func (s databaseService) statusMessage(ctx context.Context, st node.DatabaseStatus) (*weftv1.DatabaseStatusResponse, error) {
-	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:]}
+	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:], KeptUntil: unixOrZero(st.Kept), Objection: st.Objection}
 	for _, p := range st.Peers {
 		out.Peers = append(out.Peers, &weftv1.PeerStatus{
 			Peer: p.Peer.String(), Role: p.Role, State: string(p.State), Behind: p.Behind, Ahead: p.Ahead,
@@ -176,6 +184,6 @@ func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.
 	}
 	return connect.NewResponse(&weftv1.CompactDatabaseResponse{
 		Cut: c.Cut, Reason: c.Reason, Records: c.Records, Refused: c.Refused, Before: c.Before, After: c.After,
-		Blobs: c.Blobs, BlobBytes: c.BlobBytes, BlobsKept: c.BlobsKept,
+		Blobs: c.Blobs, BlobBytes: c.BlobBytes, BlobsKept: c.BlobsKept, KeptUntil: unixOrZero(c.Kept), Objection: c.Objection,
 	}), nil
 }

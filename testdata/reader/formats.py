@@ -154,6 +154,7 @@ OPS = {  # number: name, fields, the largest payload
     7: ("role", [("subject", B32), ("role", UINT), ("logs", to(64000)), ("view", VIEW)], 1 << 18),
     8: ("remove", [("subject", B32), ("joins", to(64000)), ("view", VIEW), ("epoch", Maybe(EPOCH))], 1 << 19),
     9: ("rotate", [("epoch", EPOCH)], 1 << 19),
+    18: ("vouch", [("checkpoint", B32), ("state", B32)], 1 << 12),
     10: ("checkpoint", [("heads", Many(POSITION, 1, 384)), ("snapshot", POSITION), ("tag", B32)], 1 << 15),
     13: ("admit", [("joins", to(64000))], 64128),
     14: ("transfer", [("subject", B32), ("logs", to(64000)), ("view", VIEW)], 1 << 18),

@@ -226,7 +226,10 @@ class Authority:
         if r.op in ("invite", "role"):
             highest = WRITER if r.op == "invite" or e.role == ADMIN else OWNER
             return e.role <= ADMIN and highest <= r.say.role <= (READER if r.op == "invite" else RELAY)
-        if r.op in ("close", "admit", "rotate"):
+        if r.op == "vouch":
+            need(any(c.op == "checkpoint" and c.hash == r.say.checkpoint for c in self.control.values() if c.hash in r.seen),
+                 "vouch: for what is no checkpoint")
+        if r.op in ("close", "admit", "rotate", "vouch"):
             return e.role <= ADMIN
         if r.op == "remove":
             return e.role <= ADMIN or any(f.seq == 1 and f.identity == e.identity and f.of.device == r.say.subject

@@ -145,7 +145,7 @@ func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 		}
 		docs += n
 	}
-	if !whole || len(held) > 1 {
+	if !whole || len(held) != 1 {
 		return nil
 	}
 	var all int64
@@ -155,8 +155,15 @@ func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 	if docs != all {
 		return fault.Of(ErrSnapshot, "the snapshot has %d documents, of %d", docs, all)
 	}
+	for id := range held {
+		f.compared.Store(&id)
+	}
 	return nil
 }
+
+// Compared returns the log of the last snapshot that was compared with what the records here
+// gave, and was the same; nil if there is none.
+func (f *Fold) Compared() *clock.LogID { return f.compared.Load() }
 
 // eachFolded calls f for every arrival that is folded and still there.
 func (f *Fold) eachFolded(each func(n int64, id clock.RecordID, snapshot bool)) error {

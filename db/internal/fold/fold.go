@@ -85,13 +85,15 @@ type Fold struct {
 	Piece                  int    // work between two groups, see maxPiece
 	asked                  int    // how many bunches of arrivals are to be small yet, see bunch
 
-	made    atomic.Pointer[madeCheckpoint]
-	refolds atomic.Int64
-	paced   atomic.Int64  // cuts that were taken in pieces
-	judged  atomic.Int64  // operations, also those that are judged again
-	wake    chan struct{} // holds one signal
-	wg      sync.WaitGroup
-	Ended   atomic.Bool // by Stop; cursors look at it between documents
+	made atomic.Pointer[madeCheckpoint]
+
+	compared atomic.Pointer[clock.LogID] // see Compared
+	refolds  atomic.Int64
+	paced    atomic.Int64  // cuts that were taken in pieces
+	judged   atomic.Int64  // operations, also those that are judged again
+	wake     chan struct{} // holds one signal
+	wg       sync.WaitGroup
+	Ended    atomic.Bool // by Stop; cursors look at it between documents
 
 	// The committer's own, and load's before there is one: no lock guards them, because
 	// the committer is one goroutine and load runs while there is none. Readers get

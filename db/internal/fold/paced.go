@@ -112,6 +112,9 @@ func (f *Fold) paceFound(ctx context.Context, c, old *Cut, log clock.LogID) (*pa
 	if errors.Is(err, ErrSnapshot) || err == nil && n != left {
 		return nil, nil // it is told when the cut is taken as a whole
 	}
+	if err == nil {
+		f.compared.Store(&log)
+	}
 	return p, err
 }
 

@@ -268,8 +268,11 @@ func (g *Graph) fits(c *Record) error {
 		if c.Payload.Op.First() {
 			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.Payload.Op)
 		}
-		if c.Payload.Op == format.OpCheckpoint {
+		switch c.Payload.Op {
+		case format.OpCheckpoint:
 			return g.checkCheckpoint(c)
+		case format.OpVouch:
+			return g.checkVouch(c)
 		}
 		return nil
 	}

@@ -68,6 +68,7 @@ type State struct {
 	unkeyed  []*Record           // that cut somebody off and began none
 	tips     []clock.Hash        // nil: to be found again
 	ruling   clock.Hash          // see Authority
+	vouches  []*Record           // for a checkpoint, or against it
 	uses     []*Record           // of one recovery key, that did not know of each other
 }
 
@@ -182,7 +183,7 @@ func (s *State) apply(r *Record) bool {
 				s.speak(e)
 			}
 		}
-	case format.OpLog, format.OpInvite, format.OpRotate, format.OpDevice:
+	case format.OpLog, format.OpInvite, format.OpRotate, format.OpDevice, format.OpVouch:
 		if r.Payload.Op == format.OpDevice && s.refolds(r.ID.Log) {
 			return false
 		}
@@ -454,6 +455,8 @@ func (s *State) note(r *Record) {
 		if inv := s.Invites[p.Invite]; inv != nil {
 			inv.Used++
 		}
+	case format.OpVouch:
+		s.vouches = append(s.vouches, r)
 	case format.OpCheckpoint:
 		s.Checkpoints = append(s.Checkpoints, &Checkpoint{p.Checkpoint, r.ID, r})
 	}

@@ -29,19 +29,20 @@ const (
 	OpStart      Op = 15
 	OpRecover    Op = 16
 	OpRevoke     Op = 17
+	OpVouch      Op = 18
 
-	lastOp = OpRevoke // 11 and 12 are named and refused until they exist
+	lastOp = OpVouch // 11 and 12 are named and refused until they exist
 )
 
 var opNames = [lastOp + 1]string{
 	1: "open", 2: "invite", 3: "join", 4: "close", 5: "log",
 	6: "device", 7: "role", 8: "remove", 9: "rotate", 10: "checkpoint", 11: "semantics", 12: "adopt", 13: "admit",
-	14: "transfer", 15: "start", 16: "recover", 17: "revoke",
+	14: "transfer", 15: "start", 16: "recover", 17: "revoke", 18: "vouch",
 }
 
 // exists reports whether this release knows what the operation does.
 func (o Op) exists() bool {
-	return o >= OpOpen && o <= OpCheckpoint || o >= OpAdmit && o <= OpRevoke
+	return o >= OpOpen && o <= OpCheckpoint || o >= OpAdmit && o <= OpVouch
 }
 
 // First reports whether a record of the operation begins a control log; no other does.
@@ -112,6 +113,8 @@ type Control struct {
 	Subject     keys.PublicKey   // role, transfer: an identity (of a transfer, none: the author leaves); remove: an identity or a device; device, revoke: a device
 	View        []clock.RecordID // role, remove, transfer, recover, revoke: what its author had of the data logs that it limits, by log and hash
 	Epoch       *Epoch           // rotate, remove: nil of who may begin none
+	Vouched     clock.Hash       // vouch: the record of a checkpoint
+	State       clock.Hash       // vouch: the tag of the state that its author's own history gives; another than the checkpoint's is an objection
 }
 
 // The forms of a control payload and of the body of each operation.
@@ -200,6 +203,11 @@ type (
 		Subject keys.PublicKey
 		View    []coveredWire
 	}
+	vouchWire struct {
+		_          struct{} `cbor:",toarray"`
+		Checkpoint clock.Hash
+		State      clock.Hash
+	}
 	transferWire struct {
 		_       struct{} `cbor:",toarray"`
 		Subject keys.PublicKey
@@ -249,6 +257,8 @@ func (c *Control) Encode() []byte {
 		body = &startWire{Added: c.Added, Data: c.Data}
 	case OpRecover:
 		body = &recoverWire{Statement: c.statement(), Signature: c.Signature}
+	case OpVouch:
+		body = &vouchWire{Checkpoint: c.Vouched, State: c.State}
 	case OpRevoke:
 		body = &revokeWire{Subject: c.Subject, View: coveredWires(c.View...)}
 	default:
@@ -360,6 +370,11 @@ func (c *Control) decodeBody(p []byte) error {
 		return c.cutFields(err, w.Joins, w.View)
 	case OpDevice, OpStart, OpRecover, OpRevoke:
 		return c.decodeOfDevices(p)
+	case OpVouch:
+		var w vouchWire
+		err := codec.Decode(p, what, &w)
+		c.Vouched, c.State = w.Checkpoint, w.State
+		return err
 	case OpCheckpoint:
 		var w checkpointWire
 		err := codec.Decode(p, what, &w)

@@ -304,6 +304,7 @@ func (c *cast) controls(t *testing.T) (all []vectors.Vector) {
 		{"", Control{Op: OpRemove, Subject: subject, Joins: joins, View: heads, Epoch: e}},
 		{" without an epoch", Control{Op: OpRemove, Subject: subject}},
 		{"", Control{Op: OpRotate, Epoch: e}},
+		{"", Control{Op: OpVouch, Vouched: clock.Hash{1: 1}, State: clock.Hash{2: 2}}},
 		{"", Control{Op: OpTransfer, Subject: subject, Joins: joins, View: heads[1:]}},
 		{" to nobody", Control{Op: OpTransfer}},
 		{"", Control{Op: OpDevice, Subject: c.cert.Sign, Certificate: cert, Sealed: bytes.Repeat([]byte("s"), 112)}},

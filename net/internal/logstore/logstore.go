@@ -48,6 +48,7 @@ const (
 	keyBlob    = 'b' // ‖ blob ID → a row of package blobs
 	keyBlobSeq = 'B' // ‖ number u64be → a reference of it
 	keyLack    = 'm' // ‖ blob ID → a row of package blobs: it was held, and is not
+	keySince   = 'c' // ‖ hash of a checkpoint → Unix seconds u64be: it has been in force here since
 	keyFresh   = 'f' // → a row of package blobs: which came from peers lately
 )
 

@@ -80,10 +80,6 @@ func (t *Thread) notify() {
 		cut = t.cut()
 	}
 	more := len(t.pending) > 0 || (t.flushedTo < 0 && t.arrivals > 0)
-	if t.relay && !t.closed && t.cuts.inForce > t.prunedFor {
-		t.prunedFor = t.cuts.inForce
-		t.wg.Go(t.pruneRelay)
-	}
 	t.mu.Unlock()
 	if a == nil {
 		return

@@ -5,11 +5,9 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
-	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // A BlobRef is a blob in the order in which this node stored a thread's blobs,
@@ -102,7 +100,11 @@ func (t *Thread) RetakeBlobs(ctx context.Context) (int, error) { return t.blobs.
 // CollectBlobs deletes the blobs that no record names, and reports how many and their
 // sealed bytes. It returns ErrBlobsHeld, and deletes nothing, if they are held for long.
 func (t *Thread) CollectBlobs(ctx context.Context, names BlobNames) (count, bytes int64, err error) {
-	return t.blobs.Collect(ctx, &namesIn{t, names})
+	in, err := t.namesIn(names)
+	if err != nil {
+		return 0, 0, err
+	}
+	return t.blobs.Collect(ctx, in)
 }
 
 // BlobNames finds the names of blobs in what only the layers above can read.
@@ -115,59 +117,15 @@ type BlobNames struct {
 	List func(plain []byte) []format.BlobID
 }
 
-// namesIn finds the names in a thread's records, as the layers above do.
-type namesIn struct {
-	t     *Thread
-	names BlobNames
-}
-
-// List returns the blobs that a plaintext lists.
-func (n *namesIn) List(plain []byte) []format.BlobID { return n.names.List(plain) }
-
-// Records opens all stored records but those of control logs, which name no blobs.
-func (n *namesIn) Records(ctx context.Context, r store.Reader, named func(format.BlobID, bool) error) error {
-	t := n.t
+// namesIn returns what finds the names in a thread's records, as the layers above do: in all
+// stored ones but those of control logs, which name no blobs.
+func (t *Thread) namesIn(names BlobNames) (*held.Names, error) {
 	t.mu.Lock()
-	logs, k := slices.Clone(t.byNum), t.keys
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	k := t.keys
 	if !k.CanRead() {
-		return ErrNoKeys
+		return nil, ErrNoKeys
 	}
-	for _, l := range logs {
-		if l.Desc.Kind == format.KindControl {
-			continue
-		}
-		if err := n.log(ctx, r, l, &k, named); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *namesIn) log(ctx context.Context, r store.Reader, l *held.Log, k *format.Keys, named func(format.BlobID, bool) error) error {
-	t := n.t
-	return t.rows.EachRecord(r, l.Num, func(key, v []byte) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		s, err := format.DecodeStored(v)
-		if err != nil {
-			return err
-		}
-		id := clock.RecordID{Log: l.ID, Seq: logstore.SeqOf(key), Hash: format.RecordHash(t.id, s.Header)}
-		e, err := t.opener(k).Entry(id, s.Record)
-		if err != nil {
-			if t.rows.IsRefused(r, key) {
-				return nil // it has no effect, whatever it names
-			}
-			return err
-		}
-		var failed error
-		n.names.Payload(e.Payload, func(id format.BlobID, list bool) {
-			if failed == nil {
-				failed = named(id, list)
-			}
-		})
-		return failed
-	})
+	open := func(id clock.RecordID, r format.Record) (Entry, error) { return t.opener(&k).Entry(id, r) }
+	return &held.Names{Rows: t.rows, Logs: slices.Clone(t.ofData), Open: open, Payload: names.Payload, Lists: names.List, Thread: t.id}, nil
 }

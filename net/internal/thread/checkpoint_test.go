@@ -72,11 +72,21 @@ func wantCounted(t testing.TB, th *Thread, want ...string) {
 
 func prune(t testing.TB, th *Thread) int64 {
 	t.Helper()
+	longAgo(th)
 	n, err := th.Prune(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// longAgo has the checkpoints be in force for long.
+func longAgo(th *Thread) {
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	for h := range th.since {
+		th.since[h] = 0
+	}
 }
 
 // reopen closes a thread and opens it again, as after a restart.
@@ -205,6 +215,7 @@ func TestPruneResumes(t *testing.T) {
 	}
 	cutHistory(t, to, "S")
 	o.write(t, to, "next")
+	longAgo(to)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := to.Prune(ended); !errors.Is(err, context.Canceled) {

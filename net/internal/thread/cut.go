@@ -73,6 +73,17 @@ func (t *Thread) cut() Cut {
 	return c
 }
 
+// Covers reports whether a checkpoint in force covers a data record: its snapshot has what it did.
+func (t *Thread) Covers(id clock.RecordID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cuts.floors[id.Log] == nil {
+		return false
+	}
+	l := t.logs[id.Log]
+	return l == nil || l.Cut().Below(id)
+}
+
 // refreshCuts finds the checkpoints that are in force now; mu is held.
 func (t *Thread) refreshCuts() {
 	if t.graph.Checkpoints() == 0 {
@@ -102,6 +113,7 @@ func (t *Thread) refreshCuts() {
 	}
 	was := t.cuts
 	t.cuts = next
+	t.noteSince(in)
 	var changed []*held.Log
 	for _, l := range t.ofData {
 		if f := next.floors[l.ID]; !slices.Equal(f, l.Floor) || len(l.Branches) > 0 && len(f) == 0 && !same {

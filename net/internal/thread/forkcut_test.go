@@ -149,6 +149,9 @@ func (w *forkWorld) step() {
 		w.cut(w.owners[w.rnd.IntN(len(w.owners))])
 	case r < 18 && i != w.never:
 		w.note("%d prunes", i)
+		if w.rnd.IntN(3) > 0 { // else what others have cut is kept
+			longAgo(w.ths[i])
+		}
 		if _, err := w.ths[i].Prune(w.t.Context()); err != nil {
 			w.fatal("%d prunes: %v", i, err)
 		}
@@ -219,6 +222,7 @@ func TestForkedLogsAreCutAlike(t *testing.T) {
 			w.cut(0)
 			w.settle()
 			for i := range w.ths {
+				longAgo(w.ths[i])
 				if _, err := w.ths[i].Prune(t.Context()); err != nil {
 					t.Fatal(err)
 				}

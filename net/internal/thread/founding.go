@@ -123,7 +123,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	id := format.ThreadIDOf(signed)
 	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
-		logs:  map[clock.LogID]*held.Log{},
+		logs: map[clock.LogID]*held.Log{}, since: map[clock.Hash]int64{}, prunedOf: map[clock.RecordID]bool{},
 		graph: control.New(id, g), wanted: map[clock.Hash]bool{}, limits: map[clock.LogID]*limit{}, flushedTo: -1, ended: make(chan struct{}),
 	}, nil
 }

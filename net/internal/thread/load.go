@@ -92,6 +92,9 @@ func (t *Thread) loadState(r store.Reader) error {
 	if err := t.loadControl(r); err != nil {
 		return err
 	}
+	if t.since, err = t.rows.Since(r); err != nil {
+		return err
+	}
 	t.learn()
 	t.refreshCuts()
 	for _, l := range t.byNum {
@@ -129,6 +132,7 @@ func (t *Thread) reload() error {
 	t.logs, t.byNum, t.byID, t.ofData = next.logs, next.byNum, next.byID, next.ofData
 	t.ownControl, t.ownData = next.ownControl, next.ownData
 	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
+	t.since = next.since
 	t.keys, t.expanded, t.given, t.limits = next.keys, next.expanded, next.given, next.limits
 	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, logstore.ArrivalCache{}, parkedRuns{}
 	t.wakeAt = next.wakeAt

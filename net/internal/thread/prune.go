@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/floor"
 	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 )
@@ -28,20 +28,22 @@ import (
 //
 // The last arrival numbers stay, as new ones are counted from them.
 
-// Prune deletes the records that are cut off, and reports how many. Call it when
-// they are folded and the cut has been taken over, so that nobody asks for them.
+// Prune deletes the records that are cut off and need not be kept, and reports how many. Call
+// it when they are folded and the cut has been taken over, so that nobody asks for them.
 func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 	t.pruning.Lock()
 	defer t.pruning.Unlock()
 	t.mu.Lock()
-	logs := slices.DeleteFunc(slices.Clone(t.ofData), func(l *held.Log) bool { return len(l.Floor) == 0 })
+	free, _ := t.released()
+	floors := t.floorsOf(free)
+	logs := slices.DeleteFunc(slices.Clone(t.ofData), func(l *held.Log) bool { return len(floors[l.ID]) == 0 })
 	t.mu.Unlock()
 	if len(logs) == 0 {
 		return 0, nil
 	}
-	gone := make(map[uint32]*pruned, len(logs))
+	gone := make(map[uint32]*held.Pruned, len(logs))
 	for _, l := range logs {
-		p, err := t.begins(l)
+		p, err := t.begins(l, floors[l.ID])
 		if err != nil {
 			return records, err
 		}
@@ -56,30 +58,17 @@ func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 	if err := t.pruneArrivals(ctx, gone); err != nil {
 		return records, err
 	}
+	t.mu.Lock()
+	for _, c := range free {
+		t.prunedOf[c.ID] = true
+	}
+	t.mu.Unlock()
 	return records, t.env.store.Sync()
 }
 
-// pruneRelay prunes in the background: a relay keeps what the thread's members may
-// ask for.
-func (t *Thread) pruneRelay() {
-	if _, err := t.Prune(context.Background()); err != nil && !errors.Is(err, ErrClosed) {
-		t.env.log.Error("prune", "thread", t.id.String(), "err", err)
-	}
-}
-
-// A pruned is what goes of a log: what is at or below the top of its floor, and not kept.
-type pruned struct {
-	top  uint64
-	kept map[clock.Single]bool
-}
-
-func (p *pruned) has(seq uint64, hash clock.Hash) bool {
-	return p != nil && seq <= p.top && !p.kept[clock.Single{Seq: seq, Hash: hash}]
-}
-
-// begins makes the branches of a log begin after its floor, before its records up to there are
-// deleted, and takes off those that end there.
-func (t *Thread) begins(l *held.Log) (*pruned, error) {
+// begins makes the branches of a log begin after a floor, which its own may be above, before its
+// records up to there are deleted, and takes off those that end there.
+func (t *Thread) begins(l *held.Log, f floor.Floor) (*held.Pruned, error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.mu.Lock()
@@ -89,24 +78,12 @@ func (t *Thread) begins(l *held.Log) (*pruned, error) {
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	tx := t.env.store.Begin()
-	defer func() { tx.Discard() }()
-	p := &pruned{top: l.Floor.Top(), kept: map[clock.Single]bool{}}
-	for _, r := range l.Kept {
-		p.kept[r] = true
-	}
-	changed, off, err := l.Begin(t.rows, snap)
+	changed, off, p, err := l.Begin(t.rows, snap, f, func(id clock.RecordID) bool { return t.ahead(id) != nil })
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
-	for _, change := range []func() error{
-		func() error { return t.putBranches(&tx, l, changed, t.rows.PutBranch) },
-		func() error { return t.putBranches(&tx, l, off, t.rows.DeleteBranch) },
-		func() error { return tx.Commit() },
-	} {
-		if err := change(); err != nil {
-			return nil, fmt.Errorf("prune: %w", err)
-		}
+	if err := l.Write(t.env.store, t.rows, changed, off); err != nil {
+		return nil, fmt.Errorf("prune: %w", err)
 	}
 	for i := range changed {
 		b := l.Branch(changed[i].Num)
@@ -120,30 +97,13 @@ func (t *Thread) begins(l *held.Log) (*pruned, error) {
 	l.Branches = slices.DeleteFunc(slices.Clone(l.Branches), func(b *held.Branch) bool {
 		return slices.ContainsFunc(off, func(o logstore.Branch) bool { return o.Num == b.Num })
 	})
-	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && p.has(r.ID.Seq, r.ID.Hash) })
+	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && p.Has(r.ID.Seq, r.ID.Hash) })
 	t.grew.Ring()
 	return p, nil
 }
 
-// putBranches changes rows of branches, of which there may be more than one transaction takes.
-func (t *Thread) putBranches(tx *store.Tx, l *held.Log, branches []logstore.Branch, put func(store.Tx, uint32, *logstore.Branch) error) error {
-	for i := range branches {
-		err := put(*tx, l.Num, &branches[i])
-		if errors.Is(err, store.ErrTooBig) {
-			if err = (*tx).Commit(); err == nil {
-				*tx = t.env.store.Begin()
-				err = put(*tx, l.Num, &branches[i])
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // pruneSome deletes some of what goes of a log. It counts with no branch any more.
-func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *pruned) (int64, error) {
+func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *held.Pruned) (int64, error) {
 	if err := errors.Join(ctx.Err(), t.notClosed()); err != nil {
 		return 0, err
 	}
@@ -151,7 +111,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *pruned) (int64, 
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	n, err := t.rows.PruneRecords(snap, tx, l.Num, p.top, p.has)
+	n, err := t.rows.PruneRecords(snap, tx, l.Num, p.Top, p.Has)
 	if err == nil && n > 0 {
 		err = tx.Commit()
 	}
@@ -163,7 +123,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *held.Log, p *pruned) (int64, 
 
 // pruneArrivals deletes the numbers of records that are cut off, in so far as they
 // are kept together and flushed. The last stay: new ones are counted from them.
-func (t *Thread) pruneArrivals(ctx context.Context, gone map[uint32]*pruned) error {
+func (t *Thread) pruneArrivals(ctx context.Context, gone map[uint32]*held.Pruned) error {
 	t.mu.Lock()
 	flushed, last := t.flushedTo, t.arrivals
 	t.mu.Unlock()
@@ -180,12 +140,12 @@ func (t *Thread) pruneArrivals(ctx context.Context, gone map[uint32]*pruned) err
 }
 
 // pruneArrivalsFrom goes on from a number and returns where to go on; -1 at the end.
-func (t *Thread) pruneArrivalsFrom(from, last int64, gone map[uint32]*pruned) (next int64, err error) {
+func (t *Thread) pruneArrivalsFrom(from, last int64, gone map[uint32]*held.Pruned) (next int64, err error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	next, err = t.rows.PruneArrivals(snap, tx, from, last, func(a logstore.ArrivalRef) bool { return gone[a.Log].has(a.ID.Seq, a.ID.Hash) })
+	next, err = t.rows.PruneArrivals(snap, tx, from, last, func(a logstore.ArrivalRef) bool { return gone[a.Log].Has(a.ID.Seq, a.ID.Hash) })
 	if err != nil {
 		return -1, err
 	}

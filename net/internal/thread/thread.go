@@ -11,7 +11,8 @@
 //	waiting                   what cannot be judged yet
 //	controlgraph, controlstate, member, grant    who may do what, and how that comes about
 //	arrival, flush, attachment, tips             what a database folds, and what peers may hear of it
-//	checkpoint, snapshotlog, cut, prune          history that is cut off
+//	checkpoint, snapshotlog, cut                 history that is cut off
+//	release, prune                               when it may be deleted, and how
 //	check, reopen, refill     whether all is whole; begun again, with what is left of it
 //	blobs                     sealed blocks, which package blobs keeps; what records name
 //
@@ -77,7 +78,8 @@ type Thread struct {
 	ownData    *held.Log   // nil: the next Append opens a new one
 	graph      *control.Graph
 	cuts       cuts
-	prunedFor  int // checkpoints in force for which a relay has begun to prune
+	since      map[clock.Hash]int64    // in Unix seconds, checkpoints are in force
+	prunedOf   map[clock.RecordID]bool // checkpoints that Prune has deleted for
 	ownChecked struct {
 		log clock.LogID // that ownCovered found to go on
 		n   int         // after so many checkpoints

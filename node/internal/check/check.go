@@ -36,6 +36,9 @@ type Database struct {
 	Rebuilding bool `json:"rebuilding,omitempty"`
 	// Lost says what of it was lost or given up in a repair.
 	Lost string `json:"lost,omitempty"`
+	// Objection says who got another state from the history than a checkpoint has, so that
+	// nothing of that is deleted.
+	Objection string `json:"objection,omitempty"`
 	// Lacks are the blocks of files that were damaged and have not come back, at most 100.
 	Lacks []Lack `json:"lacks,omitempty"`
 }

@@ -73,6 +73,9 @@ func NewRequest(d *keys.Device, name string) (string, error) {
 	if len(name) > keys.MaxNameSize || !utf8.ValidString(name) {
 		return "", fault.Errorf(fault.InvalidArgument, "the name of a device has at most %d bytes of UTF-8", keys.MaxNameSize)
 	}
+	if err := keys.CheckName(name); err != nil {
+		return "", err
+	}
 	p := d.Public()
 	w := requestWire{Version: version, Suite: canonical.SuiteX25519, Sign: p.Sign, Seal: p.Seal, Name: name}
 	w.Signature = d.Sign(domainRequest, p.Sign[:], p.Seal[:], []byte(name))

@@ -54,6 +54,9 @@ func WriteDiagnosis(w io.Writer, d node.Diagnosis) {
 		if b.Lost != "" {
 			fmt.Fprintf(w, "%s: %s\n", b.Name, b.Lost)
 		}
+		if b.Objection != "" {
+			fmt.Fprintf(w, "%s: history that was cut off is not deleted: %s\n", b.Name, tty.Printable(b.Objection))
+		}
 		WriteLacks(w, NameOf(b.Name, b.ID), b.Lacks)
 	}
 	if d.Whole() {

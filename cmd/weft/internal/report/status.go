@@ -33,12 +33,15 @@ type Status struct {
 	Self    *join        `json:"self,omitempty"`   // this device, if it waits
 	Frozen  bool         `json:"frozen,omitempty"` // nobody's rights change any more
 
+	Kept      *string `json:"kept_until,omitempty"` // records that are cut off are kept until then
+	Objection string  `json:"objection,omitempty"`  // why they are kept for longer
+
 	Name string `json:"-"` // of the database
 }
 
 // StatusOf reads the status of the database with a name.
 func StatusOf(name string, m *weftv1.DatabaseStatusResponse) Status {
-	out := Status{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerStatus{}, Waiting: m.GetWaiting(), Frozen: m.GetFrozen(), Name: name}
+	out := Status{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerStatus{}, Waiting: m.GetWaiting(), Frozen: m.GetFrozen(), Name: name, Kept: words.Until(m.GetKeptUntil()), Objection: m.GetObjection()}
 	if w := m.GetSelf(); w != nil {
 		self := joinOf(w)
 		out.Self = &self
@@ -86,10 +89,21 @@ func (s Status) String() string {
 	return strings.Join(parts, "; ")
 }
 
+// PrintKept tells until when, or why, records that are cut off are kept.
+func PrintKept(w io.Writer, until *string, objection string) {
+	switch {
+	case objection != "":
+		fmt.Fprintf(w, "History that was cut off is not deleted: %s. Cut it again with weft db compact, or remove that device.\n", tty.Printable(objection))
+	case until != nil:
+		fmt.Fprintf(w, "History that was cut off is kept until %s, or until a second device of an owner or admin vouches for the cut.\n", words.Short(until))
+	}
+}
+
 // Write tells of each peer, and of who waits.
 func (s Status) Write(w io.Writer) {
 	fmt.Fprintf(w, "state hash %s\n", s.Hash)
 	s.printWaiting(w)
+	PrintKept(w, s.Kept, s.Objection)
 	if len(s.Peers) == 0 {
 		fmt.Fprintln(w, "no peers: add a relay with weft relay add, or a device with weft db invite")
 		return

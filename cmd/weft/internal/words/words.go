@@ -35,6 +35,15 @@ func When(t *timestamppb.Timestamp) *string {
 	return &s
 }
 
+// Until returns Unix seconds in RFC 3339, nil for 0.
+func Until(seconds int64) *string {
+	if seconds == 0 {
+		return nil
+	}
+	s := time.Unix(seconds, 0).UTC().Format(time.RFC3339)
+	return &s
+}
+
 // Short returns a time for people, to the second, "-" for none.
 func Short(s *string) string {
 	if s == nil {

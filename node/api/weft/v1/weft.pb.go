@@ -3411,9 +3411,11 @@ type DatabaseStatusResponse struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
 	Peers         []*PeerStatus          `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`
-	Waiting       int64                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"` // other devices that wait until an owner or admin admits them
-	Self          *WaitingJoin           `protobuf:"bytes,5,opt,name=self,proto3" json:"self,omitempty"`        // this device, if it waits itself
-	Frozen        bool                   `protobuf:"varint,6,opt,name=frozen,proto3" json:"frozen,omitempty"`   // a recovery key was used twice: see Members
+	Waiting       int64                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`                      // other devices that wait until an owner or admin admits them
+	Self          *WaitingJoin           `protobuf:"bytes,5,opt,name=self,proto3" json:"self,omitempty"`                             // this device, if it waits itself
+	Frozen        bool                   `protobuf:"varint,6,opt,name=frozen,proto3" json:"frozen,omitempty"`                        // a recovery key was used twice: see Members
+	KeptUntil     int64                  `protobuf:"varint,7,opt,name=kept_until,json=keptUntil,proto3" json:"kept_until,omitempty"` // Unix seconds: until then records that are cut off are kept, if nobody vouches for the cut; 0: none are
+	Objection     string                 `protobuf:"bytes,8,opt,name=objection,proto3" json:"objection,omitempty"`                   // why they are kept for longer; empty: nobody objects
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3488,6 +3490,20 @@ func (x *DatabaseStatusResponse) GetFrozen() bool {
 		return x.Frozen
 	}
 	return false
+}
+
+func (x *DatabaseStatusResponse) GetKeptUntil() int64 {
+	if x != nil {
+		return x.KeptUntil
+	}
+	return 0
+}
+
+func (x *DatabaseStatusResponse) GetObjection() string {
+	if x != nil {
+		return x.Objection
+	}
+	return ""
 }
 
 type PeerStatus struct {
@@ -5077,7 +5093,9 @@ type CompactDatabaseResponse struct {
 	After         int64                  `protobuf:"varint,6,opt,name=after,proto3" json:"after,omitempty"`
 	Blobs         int64                  `protobuf:"varint,7,opt,name=blobs,proto3" json:"blobs,omitempty"` // blocks of files that were deleted on this device: nothing names them any more
 	BlobBytes     int64                  `protobuf:"varint,8,opt,name=blob_bytes,json=blobBytes,proto3" json:"blob_bytes,omitempty"`
-	BlobsKept     string                 `protobuf:"bytes,9,opt,name=blobs_kept,json=blobsKept,proto3" json:"blobs_kept,omitempty"` // why none were looked for
+	BlobsKept     string                 `protobuf:"bytes,9,opt,name=blobs_kept,json=blobsKept,proto3" json:"blobs_kept,omitempty"`   // why none were looked for
+	KeptUntil     int64                  `protobuf:"varint,10,opt,name=kept_until,json=keptUntil,proto3" json:"kept_until,omitempty"` // Unix seconds: until then records that are cut off are kept, if nobody vouches for the cut; 0: none are
+	Objection     string                 `protobuf:"bytes,11,opt,name=objection,proto3" json:"objection,omitempty"`                   // why they are kept for longer; empty: nobody objects
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5171,6 +5189,20 @@ func (x *CompactDatabaseResponse) GetBlobBytes() int64 {
 func (x *CompactDatabaseResponse) GetBlobsKept() string {
 	if x != nil {
 		return x.BlobsKept
+	}
+	return ""
+}
+
+func (x *CompactDatabaseResponse) GetKeptUntil() int64 {
+	if x != nil {
+		return x.KeptUntil
+	}
+	return 0
+}
+
+func (x *CompactDatabaseResponse) GetObjection() string {
+	if x != nil {
+		return x.Objection
 	}
 	return ""
 }
@@ -9457,14 +9489,17 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"+\n" +
 	"\x15DatabaseStatusRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xc3\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x80\x02\n" +
 	"\x16DatabaseStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12)\n" +
 	"\x05peers\x18\x03 \x03(\v2\x13.weft.v1.PeerStatusR\x05peers\x12\x18\n" +
 	"\awaiting\x18\x04 \x01(\x03R\awaiting\x12(\n" +
 	"\x04self\x18\x05 \x01(\v2\x14.weft.v1.WaitingJoinR\x04self\x12\x16\n" +
-	"\x06frozen\x18\x06 \x01(\bR\x06frozen\"\xd6\x01\n" +
+	"\x06frozen\x18\x06 \x01(\bR\x06frozen\x12\x1d\n" +
+	"\n" +
+	"kept_until\x18\a \x01(\x03R\tkeptUntil\x12\x1c\n" +
+	"\tobjection\x18\b \x01(\tR\tobjection\"\xd6\x01\n" +
 	"\n" +
 	"PeerStatus\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
@@ -9561,7 +9596,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
 	"\x16RemoveDatabaseResponse\",\n" +
 	"\x16CompactDatabaseRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xf9\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xb6\x02\n" +
 	"\x17CompactDatabaseResponse\x12\x10\n" +
 	"\x03cut\x18\x01 \x01(\bR\x03cut\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -9573,7 +9608,11 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"blob_bytes\x18\b \x01(\x03R\tblobBytes\x12\x1d\n" +
 	"\n" +
-	"blobs_kept\x18\t \x01(\tR\tblobsKept\"B\n" +
+	"blobs_kept\x18\t \x01(\tR\tblobsKept\x12\x1d\n" +
+	"\n" +
+	"kept_until\x18\n" +
+	" \x01(\x03R\tkeptUntil\x12\x1c\n" +
+	"\tobjection\x18\v \x01(\tR\tobjection\"B\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x18\n" +
