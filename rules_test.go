@@ -221,7 +221,7 @@ func TestWallsInsideNode(t *testing.T) {
 		}, api...),
 
 		"node/internal/addrs":   {"internal/fault"},
-		"node/internal/apikeys": {"internal/store", "keys"},
+		"node/internal/apikeys": {"node/internal/addrs", "internal/fault", "internal/store", "keys"},
 		"node/internal/archive": {"node/internal/check", "internal/fault", "internal/store"},
 		"node/internal/check":   {"db/replica", "internal/clock", "internal/fault", "internal/store"},
 		"node/internal/handle":  {"db/replica", "internal/fault", "internal/store"},

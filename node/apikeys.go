@@ -1,12 +1,11 @@
 package node
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node/internal/apikeys"
 )
 
 // KeyOptions say what API key to make.
@@ -23,7 +22,7 @@ type KeyOptions struct {
 // durable when it is returned; a secret that gets lost is replaced by another key.
 func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 	for _, s := range o.Scopes {
-		if err := checkScope(s); err != nil {
+		if err := apikeys.CheckScope(s); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -38,23 +37,6 @@ func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 		return nil, nil, err
 	}
 	return k, secret, nil
-}
-
-// checkScope refuses a scope that permits nothing.
-func checkScope(s keys.Scope) error {
-	known := slices.DeleteFunc(keys.Actions(), func(a keys.Action) bool { return a == keys.ActionAdminister })
-	if slices.ContainsFunc(known, s.Permits) {
-		return nil
-	}
-	var words []string
-	for _, a := range known {
-		group, _, _ := strings.Cut(string(a), ".")
-		if !slices.Contains(words, group) {
-			words = append(words, group)
-		}
-		words = append(words, string(a))
-	}
-	return fault.Of(ErrInvalid, "unknown scope %.40q: the scopes are * and %s", string(s), strings.Join(words, ", "))
 }
 
 // Keys returns the API keys that this node knows, revoked ones too.

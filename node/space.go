@@ -3,8 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node/internal/hosting"
 )
 
 // A Space is what one identity has at this node under one account: databases by names that mean
@@ -36,21 +35,12 @@ func (n *Node) Space(account, user keys.PublicKey) *Space {
 	if user == account && user == n.Identity() {
 		return &Space{n: n}
 	}
-	return &Space{n: n, prefix: ofSpaces + spaceID(account, user) + "/", account: account, user: user}
+	return &Space{n: n, prefix: ofSpaces + hosting.SpaceID(account, user) + "/", account: account, user: user}
 }
 
 // ofSpaces begins the names of databases of other spaces. Nobody can give such a name, nor that
 // of the mailbox, which begins alike: they are in no list of the node's own.
 const ofSpaces = "@"
-
-// spaceID is the name of a space, of 32 characters: a hash, so that it tells nobody's identity.
-func spaceID(account, user keys.PublicKey) string {
-	h := sha256.New()
-	h.Write([]byte("weft/1/space\x00"))
-	h.Write(account[:])
-	h.Write(user[:])
-	return strings.ToLower(base32.StdEncoding.EncodeToString(h.Sum(nil)[:20]))
-}
 
 // full returns the name that a database of the space has in the node.
 func (s *Space) full(name string) (string, error) {
@@ -70,20 +60,7 @@ func (s *Space) within(full string) (name string, ok bool) {
 }
 
 // told gives an error of the node the names that the space has.
-func (s *Space) told(err error) error {
-	if err == nil || s.prefix == "" || !strings.Contains(err.Error(), s.prefix) {
-		return err
-	}
-	return &spaceError{err, strings.ReplaceAll(err.Error(), s.prefix, "")}
-}
-
-type spaceError struct {
-	error
-	text string
-}
-
-func (e *spaceError) Error() string { return e.text }
-func (e *spaceError) Unwrap() error { return e.error }
+func (s *Space) told(err error) error { return hosting.Without(s.prefix, err) }
 
 // hosted reports whether a database of the node is of a space of others than its identity.
 func (d *database) hosted() bool { return d.name != mailboxName && strings.HasPrefix(d.name, ofSpaces) }
@@ -161,7 +138,7 @@ func (s *Space) Create(ctx context.Context, name string) (*db.DB, error) {
 	if len(s.of()) >= maxOfSpace {
 		return nil, fault.Errorf(fault.QuotaExceeded, "this hub keeps %d databases for a user, and has as many of yours", maxOfSpace)
 	}
-	if err := s.n.hosting.Begin(spaceID(s.account, s.user), s.account, s.user, time.Now()); err != nil {
+	if err := s.n.hosting.Begin(hosting.SpaceID(s.account, s.user), s.account, s.user, time.Now()); err != nil {
 		return nil, err
 	}
 	t, err := s.n.host.CreateFor(ctx, name, d, keys.PublicKey{})

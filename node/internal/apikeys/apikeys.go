@@ -6,8 +6,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node/internal/addrs"
 
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
@@ -107,4 +112,21 @@ func (t *Table) Revoke(public keys.PublicKey, now time.Time) (*keys.APIKey, erro
 	revoked := *k // others read k
 	revoked.Revoked = keys.MillisOf(now)
 	return &revoked, t.Put(&revoked)
+}
+
+// CheckScope refuses a scope that permits nothing.
+func CheckScope(s keys.Scope) error {
+	known := slices.DeleteFunc(keys.Actions(), func(a keys.Action) bool { return a == keys.ActionAdminister })
+	if slices.ContainsFunc(known, s.Permits) {
+		return nil
+	}
+	var words []string
+	for _, a := range known {
+		group, _, _ := strings.Cut(string(a), ".")
+		if !slices.Contains(words, group) {
+			words = append(words, group)
+		}
+		words = append(words, string(a))
+	}
+	return fault.Of(addrs.ErrInvalid, "unknown scope %.40q: the scopes are * and %s", string(s), strings.Join(words, ", "))
 }

@@ -8,8 +8,11 @@
 package hosting
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -229,3 +232,29 @@ func (t *Table) count() error {
 	t.spaces = n
 	return nil
 }
+
+// SpaceID is the name of a space, of 32 characters: a hash, so that it tells nobody's identity.
+func SpaceID(account, user keys.PublicKey) string {
+	h := sha256.New()
+	h.Write([]byte("weft/1/space\x00"))
+	h.Write(account[:])
+	h.Write(user[:])
+	return strings.ToLower(base32.StdEncoding.EncodeToString(h.Sum(nil)[:20]))
+}
+
+// Without returns an error whose sentence has a prefix of names nowhere: what it says is for those
+// who know the names without it.
+func Without(prefix string, err error) error {
+	if err == nil || prefix == "" || !strings.Contains(err.Error(), prefix) {
+		return err
+	}
+	return &renamed{err, strings.ReplaceAll(err.Error(), prefix, "")}
+}
+
+type renamed struct {
+	error
+	text string
+}
+
+func (e *renamed) Error() string { return e.text }
+func (e *renamed) Unwrap() error { return e.error }
