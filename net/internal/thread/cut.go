@@ -77,11 +77,8 @@ func (t *Thread) cut() Cut {
 func (t *Thread) Covers(id clock.RecordID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.cuts.floors[id.Log] == nil {
-		return false
-	}
 	l := t.logs[id.Log]
-	return l == nil || l.Cut().Below(id)
+	return l != nil && l.Cut().Below(id)
 }
 
 // refreshCuts finds the checkpoints that are in force now; mu is held.
