@@ -110,13 +110,12 @@ func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, w
 	for first := true; ; {
 		changed, admission := t.Changed(), l.share.admission.Wait()
 		allowed, _, _ := l.share.host.admit(l, nil)
-		if ended := allowed == rightEnd; ended && !told {
+		told = told && allowed == rightEnd
+		if allowed == rightEnd && !told {
 			if err := w.Send(refusal{CodeNotMember, formerMember}.message(req.Thread)); err != nil {
 				return err
 			}
 			told, first = true, true // what it is listed next says that this is over
-		} else if !ended {
-			told = false
 		}
 		if allowed == rightAll && req.Follow {
 			var err error

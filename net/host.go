@@ -110,7 +110,7 @@ type Host struct {
 	lost   bool  // the store could not give some threads
 	full   error // why nothing can be stored; nil while it can
 	shares map[ThreadID]*share
-	halves map[ThreadID]bool // entries that failed, and left something in the store
+	halves map[ThreadID]bool // entries that failed, and may have left something
 	peers  map[peer.ID]*remote
 	// members counts the threads that a device is a member of.
 	members map[keys.PublicKey]int

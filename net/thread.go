@@ -183,6 +183,9 @@ func (t *Thread) Entry(id RecordID) (Entry, error) { return t.held().Entry(id) }
 // Heads returns the last position of every data log; of a forked log the highest.
 func (t *Thread) Heads() map[LogID]uint64 { return t.held().Heads() }
 
+// Covers reports whether a checkpoint in force covers a data record: its snapshot has what it did.
+func (t *Thread) Covers(id RecordID) bool { return t.held().Covers(id) }
+
 // Counts returns how much is held.
 func (t *Thread) Counts() Counts { return t.held().Counts() }
 

@@ -383,13 +383,10 @@ func (h *Host) finish(ctx context.Context, t *thread.Thread, runs []format.Run, 
 // undo removes a thread that this device could not enter. What a full disk keeps of it goes
 // before the next try, or at the next start.
 func (h *Host) undo(t *thread.Thread, err error) error {
-	left := t.Remove(context.Background())
-	if left != nil {
-		h.mu.Lock()
-		h.halves[t.ID()] = true
-		h.mu.Unlock()
-	}
-	return errors.Join(err, left)
+	h.mu.Lock()
+	h.halves[t.ID()] = true
+	h.mu.Unlock()
+	return errors.Join(err, t.Remove(context.Background()))
 }
 
 // clear removes what undo left of a thread.
@@ -400,13 +397,13 @@ func (h *Host) clear(ctx context.Context, id ThreadID) error {
 	if !half {
 		return nil
 	}
-	if err := thread.Discard(ctx, h.env, id); err != nil {
-		return err
+	err := thread.Discard(ctx, h.env, id)
+	if err == nil {
+		h.mu.Lock()
+		delete(h.halves, id)
+		h.mu.Unlock()
 	}
-	h.mu.Lock()
-	delete(h.halves, id)
-	h.mu.Unlock()
-	return nil
+	return err
 }
 
 func takeRun(ctx context.Context, t *thread.Thread, r format.Run) error {

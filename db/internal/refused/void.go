@@ -55,9 +55,14 @@ func (w *Walk) findVoid(ctx context.Context) error {
 	if len(of) == 0 {
 		return nil
 	}
+	// Of a log that is void from where a checkpoint ends only the journal tells the two apart.
+	covers := func(clock.RecordID) bool { return false }
+	if j, ok := w.journal.(interface{ Covers(id clock.RecordID) bool }); ok {
+		covers = j.Covers
+	}
 	var ns []int64
 	err = w.journal.IDs(0, func(n int64, id clock.RecordID, snapshot bool) bool {
-		if !snapshot && of[id.Log].Has(id) {
+		if !snapshot && of[id.Log].Has(id) && !covers(id) {
 			ns = append(ns, n)
 		}
 		return ctx.Err() == nil

@@ -73,6 +73,14 @@ func (t *Thread) cut() Cut {
 	return c
 }
 
+// Covers reports whether a checkpoint in force covers a data record: its snapshot has what it did.
+func (t *Thread) Covers(id clock.RecordID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.logs[id.Log]
+	return l != nil && l.Cut().Below(id)
+}
+
 // refreshCuts finds the checkpoints that are in force now; mu is held.
 func (t *Thread) refreshCuts() {
 	if t.graph.Checkpoints() == 0 {

@@ -66,6 +66,9 @@ func (j Journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 	return Unread(j.t.IDs(n, f))
 }
 
+// Covers reports whether a checkpoint in force covers a record.
+func (j Journal) Covers(id clock.RecordID) bool { return j.t.Covers(id) }
+
 // Unread takes it for damage that a record which was accepted cannot be read again.
 func Unread(err error) error {
 	switch fault.KindOf(err) {
