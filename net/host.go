@@ -24,6 +24,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/memory"
+	"github.com/weftdb/weft/net/internal/stack"
 	"github.com/weftdb/weft/net/internal/strangers"
 	"github.com/weftdb/weft/net/internal/thread"
 	"github.com/weftdb/weft/net/internal/wire"
@@ -66,7 +67,7 @@ type Options struct {
 	// MDNS announces the host on the local network and finds others there.
 	MDNS   bool
 	Log    *slog.Logger // nil discards
-	limits limits       // zero but in tests
+	limits stack.Limits // zero but in tests
 }
 
 // Locks of a host are taken in this order, none held while a
@@ -93,7 +94,7 @@ type Host struct {
 
 	tipsPerFrame int // that it sends
 
-	limits    limits
+	limits    stack.Limits
 	resources network.ResourceManager
 	strangers *strangers.Budget
 	memory    memory.Memory
@@ -135,7 +136,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	h := &Host{
 		ending: make(chan struct{}, 1), opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
 		shares: map[ThreadID]*share{}, halves: map[ThreadID]bool{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
-		limits: opt.limits.withDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
+		limits: opt.limits.WithDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
 	}
 	h.strangers = strangers.New(h.Known, requestTimeout)
 	h.lanes = map[byte]func(peer.ID, stream){laneThread: h.serveThread, laneBlobs: h.serveBlobs}

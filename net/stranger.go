@@ -58,7 +58,7 @@ func (h *Host) raise(r *remote) {
 	r.raised = true
 	err := h.resources.ViewPeer(r.id, func(s network.PeerScope) error {
 		if l, ok := s.(rcmgr.ResourceScopeLimiter); ok {
-			l.SetLimit(h.limits.known())
+			l.SetLimit(h.limits.Known())
 		}
 		return nil
 	})

@@ -62,7 +62,7 @@ const (
 	WrongUser             Kind = "wrong_user"
 	QuotaExceeded         Kind = "quota_exceeded"
 	NoDelegation          Kind = "no_delegation" // a hub does not write for the identity
-	BadRequest            Kind = "bad_request" // a frame that the protocol does not have
+	BadRequest            Kind = "bad_request"   // a frame that the protocol does not have
 )
 
 // What threads and their records can meet.

@@ -25,9 +25,9 @@ import (
 
 // door returns why a join that a stranger brings, and that Check has passed, is not taken in
 // now, or nil; mu is held.
-func (t *Thread) door(v *verifiedRun) error {
+func (t *Thread) door(v *verify.Run) error {
 	c := v.Records[0].Control
-	if !v.stranger || c.Payload.Op != format.OpJoin || v.Desc.Device == t.env.self() {
+	if !v.Stranger || c.Payload.Op != format.OpJoin || v.Desc.Device == t.env.self() {
 		return nil
 	}
 	s := t.graph.State()
@@ -50,10 +50,10 @@ func (t *Thread) door(v *verifiedRun) error {
 
 // lapsed returns why nothing more of a delegated device is taken from a stranger, as which it
 // counts itself once its time is over by the clock here; or nil. mu is held.
-func (t *Thread) lapsed(v *verifiedRun) *Rejection {
+func (t *Thread) lapsed(v *verify.Run) *Rejection {
 	m := t.graph.State().Members[v.Desc.Device]
 	last := v.Records[len(v.Records)-1].ID
-	if !v.stranger || m == nil || !m.Expired(t.env.clock.Real().Wall()) || t.wanted[last.Hash] {
+	if !v.Stranger || m == nil || !m.Expired(t.env.clock.Real().Wall()) || t.wanted[last.Hash] {
 		return nil
 	}
 	return verify.Refuse(fault.NotMember, last, "the delegation of the device expired at "+m.Expires.String()+": its identity delegates again", ErrNotMember)
@@ -61,7 +61,7 @@ func (t *Thread) lapsed(v *verifiedRun) *Rejection {
 
 // atTheDoor returns the joins that strangers brought and that were not let in; mu is held.
 func (t *Thread) atTheDoor() (all []WaitingJoin) {
-	for _, v := range t.parked.runs {
+	for _, v := range t.parked.Runs {
 		c := v.Records[0].Control
 		if c == nil || c.Payload.Op != format.OpJoin {
 			continue

@@ -58,7 +58,7 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 	if v == nil || len(v.Records) == 0 {
 		return Ingested{}, rej
 	}
-	v.stranger = stranger
+	v.Stranger = stranger
 	t.write.Lock()
 	t.mu.Lock()
 	res, late, err := t.ingestLocked(v)
@@ -84,7 +84,7 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 }
 
 // ingestLocked takes in a verified run; write and mu are held.
-func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
+func (t *Thread) ingestLocked(v *verify.Run) (Ingested, *Rejection, error) {
 	if t.closed {
 		return Ingested{}, nil, ErrClosed
 	}
@@ -165,7 +165,7 @@ func (w *ingestTx) commit() error {
 }
 
 // hold stores the records of v that are new, after the one they follow.
-func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
+func (w *ingestTx) hold(v *verify.Run) (*Rejection, error) {
 	t := w.t
 	l := t.logs[v.Log]
 	if rej, parked := w.admit(v, l); rej != nil || parked {
@@ -207,7 +207,7 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 
 // passed returns how many records at the beginning of a run are held, or lie below the floor
 // of their log: before a head, or where nothing that is held leads to.
-func (w *ingestTx) passed(l *held.Log, v *verifiedRun) (n int) {
+func (w *ingestTx) passed(l *held.Log, v *verify.Run) (n int) {
 	t, f := w.t, w.t.cuts.floors[v.Log]
 	for i := range v.Records {
 		if id := v.Records[i].ID; id.Seq <= f.Lowest() || f.Has(id) {
@@ -233,7 +233,7 @@ func (w *ingestTx) passed(l *held.Log, v *verifiedRun) (n int) {
 
 // admit decides whether records of the log may be kept. It parks what may become
 // admissible when more control records are known.
-func (w *ingestTx) admit(v *verifiedRun, l *held.Log) (rej *Rejection, parked bool) {
+func (w *ingestTx) admit(v *verify.Run, l *held.Log) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.Records[0]
 	if v.Desc.Kind != format.KindControl {
 		return w.admitData(v)
@@ -277,7 +277,7 @@ var maxIdleJoins = 10_000
 
 // idle reports whether a run goes on in the control log of a device that waits, of which
 // its join is enough, and no member names a record of it.
-func (t *Thread) idle(v *verifiedRun) bool {
+func (t *Thread) idle(v *verify.Run) bool {
 	ends := func(r verify.Record) bool { return r.Control != nil && r.Control.Payload.Op == format.OpTransfer }
 	if v.Records[len(v.Records)-1].ID.Seq == 1 || !t.graph.Knows(v.Log) || t.graph.State().Live(v.Log) || slices.ContainsFunc(v.Records, ends) {
 		return false
@@ -287,7 +287,7 @@ func (t *Thread) idle(v *verifiedRun) bool {
 
 // admitData is admit for a data log: only announced logs are kept, so that nobody
 // but members fills the disk.
-func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
+func (w *ingestTx) admitData(v *verify.Run) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.Records[0]
 	if _, ok := t.graph.ControlOf(v.Log); ok {
 		return t.within(v), false
@@ -367,7 +367,7 @@ func (w *ingestTx) from(l *held.Log, id clock.RecordID) (clock.RecordID, error) 
 }
 
 // extend stores records at the end of a branch and judges them as far as it can.
-func (w *ingestTx) extend(v *verifiedRun, l *held.Log, b *held.Branch, records []verify.Record) (*Rejection, error) {
+func (w *ingestTx) extend(v *verify.Run, l *held.Log, b *held.Branch, records []verify.Record) (*Rejection, error) {
 	t := w.t
 	for i := range records {
 		r := &records[i]
@@ -410,4 +410,21 @@ func (w *ingestTx) extend(v *verifiedRun, l *held.Log, b *held.Branch, records [
 	w.res.Waiting = w.res.Waiting || b.Done != b.Tip
 	w.unsynced = w.unsynced || l.Desc.Kind == format.KindControl || t.relay
 	return nil, nil
+}
+
+// A Rejection says which record was refused and why. Records before it in the
+// same run are kept.
+type Rejection = verify.Rejection
+
+// verify checks what can be checked of a run without state.
+func (t *Thread) verify(ctx context.Context, r format.Run) (*verify.Run, *Rejection) {
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	return t.opener(&k).Run(ctx, r)
+}
+
+// opener returns what records are opened with by who has the keys k.
+func (t *Thread) opener(k *format.Keys) *verify.Opener {
+	return &verify.Opener{Thread: t.id, Keys: k, Sealer: t.env.sealer, FirstEpoch: t.firstEpoch()}
 }

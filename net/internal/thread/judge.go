@@ -145,7 +145,7 @@ func (w *ingestTx) settle() error {
 				}
 			}
 		}
-		for _, v := range t.parked.take() {
+		for _, v := range t.parked.Take() {
 			rej, err := w.hold(v)
 			if err != nil {
 				return err

@@ -138,7 +138,7 @@ func (t *Thread) limitOfID(log clock.LogID) *limit {
 
 // within refuses of a run what cannot count, whatever else arrives: of a device that was
 // removed nobody takes more than who removed it had seen.
-func (t *Thread) within(v *verifiedRun) *Rejection {
+func (t *Thread) within(v *verify.Run) *Rejection {
 	n := t.limitOfID(v.Log)
 	i := slices.IndexFunc(v.Records, func(r verify.Record) bool { return r.ID.Seq > n.top.Seq })
 	if i < 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
 	"github.com/weftdb/weft/net/internal/self"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // Stored returns the IDs of the threads in the store.
@@ -134,7 +135,7 @@ func (t *Thread) reload() error {
 	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
 	t.noted = next.noted
 	t.keys, t.expanded, t.given, t.limits = next.keys, next.expanded, next.given, next.limits
-	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, logstore.ArrivalCache{}, parkedRuns{}
+	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, logstore.ArrivalCache{}, verify.Parked{}
 	t.wakeAt = next.wakeAt
 	t.armWaker(0)
 	t.syncSoon(true)

@@ -35,6 +35,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/held"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // Locks of a thread are taken in this order:
@@ -87,7 +88,7 @@ type Thread struct {
 	flushedTo  int64 // -1 until the first Flushed or Attach
 	pending    []arrivalRef
 	cache      logstore.ArrivalCache
-	parked     parkedRuns
+	parked     verify.Parked
 	wanted     map[clock.Hash]bool                    // control records that members name and that are not held
 	idled      bool                                   // a record of a device that waits was refused
 	limits     map[clock.LogID]*limit                 // of data logs, as they were found last

@@ -3,7 +3,6 @@ package thread
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -125,48 +124,19 @@ func (t *Thread) wantAll(l *held.Log, h *format.Header) {
 	}
 }
 
-// Limits of what waits in memory for control records.
-const (
-	maxParkedBytes = 8 << 20
-	maxParkedRuns  = 1024
-)
-
-// parkedRuns are runs of logs that are not known to be a member's yet. They are in
-// memory only: if they are lost, they are asked for again.
-type parkedRuns struct {
-	runs []*verifiedRun
-	size int
-}
-
-// take empties the runs: those that still wait are parked again.
-func (p *parkedRuns) take() []*verifiedRun {
-	runs := p.runs
-	p.runs, p.size = nil, 0
-	return runs
-}
-
 // park keeps a run until control records tell more of its log. The bound is a
 // refusal that is no fault: the peer is asked again.
-func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
-	p := &t.parked
-	id := v.Records[len(v.Records)-1].ID
-	for _, o := range p.runs {
-		if o.Records[len(o.Records)-1].ID == id {
-			return nil
-		}
+func (t *Thread) park(v *verify.Run, wake clock.Time, w *ingestTx) *Rejection {
+	if t.parked.Has(v.Records[len(v.Records)-1].ID) {
+		return nil
 	}
-	if len(p.runs) >= maxParkedRuns || p.size+v.Size > maxParkedBytes {
+	if t.parked.Full(v) {
 		return verify.Refuse(fault.WaitingFull, v.Records[0].ID, "too much waits for control records", nil)
 	}
 	if wake != 0 && t.env.clock.Check(wake) != nil {
 		t.wakeFor(wake)
 	}
-	for i := range v.Records { // they alias a frame
-		r := &v.Records[i].Raw
-		r.Header, r.Body = slices.Clone(r.Header), slices.Clone(r.Body)
-	}
-	p.runs = append(p.runs, v)
-	p.size += v.Size
+	t.parked.Add(v)
 	w.res.Waiting = true
 	return nil
 }
@@ -197,7 +167,7 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 			all = append(all, wait)
 		}
 	}
-	for _, v := range t.parked.runs {
+	for _, v := range t.parked.Runs {
 		r := &v.Records[0]
 		all = append(all, Waiting{First: r.ID, Count: len(v.Records), Reason: t.whyWait(&held.Log{Log: logstore.Log{Desc: v.Desc}}, r)})
 	}

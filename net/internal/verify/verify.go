@@ -45,6 +45,8 @@ type Run struct {
 	Signed    bool // the signature is over the last of Records
 	Signature keys.Signature
 	Size      int // of Records, in bytes
+
+	Stranger bool // for its caller: who brought it is no member and no relay in use
 }
 
 // Run checks what can be checked without state: descriptor, headers, chain, the
