@@ -64,9 +64,16 @@ func (h *Host) identified(e event.EvtPeerIdentificationCompleted) {
 	}
 	r := h.remote(e.Peer)
 	r.record = b
+	member := false
 	for _, s := range h.shares {
 		if s.members[r.device] {
 			s.meeting.Ring()
+			member = member || !s.relay && r.shared[s.thread.ID()]
+		}
+	}
+	if member { // when it was met it may not have said yet where it can be dialled
+		if err := h.rememberPeer(e.Peer); err != nil {
+			h.log.Warn("peer is not remembered", "peer", e.Peer, "error", err)
 		}
 	}
 }

@@ -65,6 +65,7 @@ var Examples = map[string]string{
 	"device rm":     "weft device rm phone",
 
 	"db compact":   "weft db compact atlas",
+	"db erase":     "weft db erase atlas cities berlin",
 	"db rm":        "weft db rm atlas",
 	"db import":    "weft db import atlas --threaddb folder",
 	"index create": "weft index create atlas cities country\nweft index create atlas cities country population:desc --unique",
