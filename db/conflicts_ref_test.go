@@ -40,7 +40,7 @@ func ReferenceConflicts(entries []journal.Entry, void fold.Cut) []string {
 				panic(err)
 			}
 			seen = append(seen, ix)
-			t := &tracker{states: map[string]keyspace.State{}, ix: ix, coll: coll, since: map[string]map[string]clock.Stamp{}}
+			t := &tracker{states: map[string]keyspace.State{}, ix: ix, coll: coll, since: map[string]map[string]noted{}}
 			t.foldAll(entries, void)
 			for key, holders := range t.since {
 				if len(holders) < 2 {
@@ -50,10 +50,10 @@ func ReferenceConflicts(entries []journal.Entry, void fold.Cut) []string {
 				for id := range holders {
 					ids = append(ids, id)
 				}
-				slices.SortFunc(ids, func(a, b string) int { return holders[a].Compare(holders[b]) })
+				slices.SortFunc(ids, func(a, b string) int { return cmp.Compare(holders[a].n, holders[b].n) })
 				line := fmt.Sprintf("%s %s %x:", coll, x.Name, key)
 				for _, id := range ids {
-					line += fmt.Sprintf(" %x since %v", id, holders[id])
+					line += fmt.Sprintf(" %x since %v", id, holders[id].at)
 				}
 				out = append(out, line)
 			}
@@ -68,7 +68,14 @@ type tracker struct {
 	states map[string]keyspace.State
 	ix     *keyspace.Index
 	coll   string
-	since  map[string]map[string]clock.Stamp
+	since  map[string]map[string]noted
+	n      int
+}
+
+// A noted is since when a document has a key; what comes later in the fold has a higher n.
+type noted struct {
+	at clock.Stamp
+	n  int
 }
 
 func (t *tracker) definition(coll string) *judge.Definition {
@@ -132,10 +139,11 @@ func (t *tracker) note(id string, doc []byte, at clock.Stamp) {
 	}
 	for _, k := range ks.Keys {
 		if t.since[string(k)] == nil {
-			t.since[string(k)] = map[string]clock.Stamp{}
+			t.since[string(k)] = map[string]noted{}
 		}
 		if _, had := t.since[string(k)][id]; !had {
-			t.since[string(k)][id] = at
+			t.n++
+			t.since[string(k)][id] = noted{at, t.n}
 		}
 	}
 }
