@@ -138,8 +138,8 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 }
 
 // CreateFor makes a thread of which the identity is the owner that delegated that to this
-// device, or to the one that this hub has for it; its own devices come by [Thread.AddDevice]. recovery is a key that the owner has, the
-// zero key for none.
+// device, or to the one that this hub has for it; its own devices come by [Thread.AddDevice].
+// recovery is a key that the owner has, the zero key for none.
 func (h *Host) CreateFor(ctx context.Context, name string, d *keys.Delegation, recovery keys.PublicKey) (*Thread, error) {
 	t, err := thread.CreateFor(ctx, h.env, name, d, recovery)
 	if err != nil {
@@ -182,11 +182,8 @@ func (t *Thread) beginAgain(ctx context.Context, addrs []multiaddr.Multiaddr) er
 	}
 	_, err := fromAny(ctx, h, addrs, errNoHolder, func(p peer.ID) (*Thread, error) {
 		_, runs, err := h.fetchControl(ctx, p, controlRequest{id: th.ID(), limit: maxJoinBytes})
-		for i := 0; i < len(runs) && err == nil; i++ {
-			err = takeRun(ctx, th, runs[i])
-		}
 		if err == nil {
-			err = th.FinishBegin(ctx)
+			err = takeRuns(ctx, th, runs, th.FinishBegin)
 		}
 		return t, err
 	})

@@ -367,14 +367,8 @@ func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs 
 // finish takes control logs into a thread that begins here, and ends its beginning; or the
 // thread is removed. What is refused of others, as the peer may be anybody, comes again from
 // members.
-func (h *Host) finish(ctx context.Context, t *thread.Thread, runs []format.Run, end func(context.Context) error) (_ *thread.Thread, err error) {
-	for i := 0; i < len(runs) && err == nil; i++ {
-		err = takeRun(ctx, t, runs[i])
-	}
-	if err == nil {
-		err = end(ctx)
-	}
-	if err != nil {
+func (h *Host) finish(ctx context.Context, t *thread.Thread, runs []format.Run, end func(context.Context) error) (*thread.Thread, error) {
+	if err := takeRuns(ctx, t, runs, end); err != nil {
 		return nil, h.undo(t, err)
 	}
 	return t, nil
@@ -404,6 +398,16 @@ func (h *Host) clear(ctx context.Context, id ThreadID) error {
 		h.mu.Unlock()
 	}
 	return err
+}
+
+// takeRuns takes control logs in, and then calls end.
+func takeRuns(ctx context.Context, t *thread.Thread, runs []format.Run, end func(context.Context) error) error {
+	for _, r := range runs {
+		if err := takeRun(ctx, t, r); err != nil {
+			return err
+		}
+	}
+	return end(ctx)
 }
 
 func takeRun(ctx context.Context, t *thread.Thread, r format.Run) error {

@@ -13,8 +13,8 @@ type Erasure struct {
 }
 
 // Erase removes the documents that match a filter, and everything that was ever written of them:
-// it cuts the history off without them. One that is not there any more goes with its history. Only the device that may cut can, see [Node.Compact]; else
-// nothing is removed. Here the records are deleted on return, with the blocks of files that
+// it cuts the history off without them. One that is not there any more goes with its history.
+// Only the device that may cut can, see [Node.Compact]; else nothing is removed. Here the records are deleted on return, with the blocks of files that
 // nothing names any more. Others delete them once a second device of an owner or admin vouches for
 // the cut, or within 30 days of hearing of it; [DatabaseStatus] says of each peer whether it has.
 // What somebody has copied, backups among it, is not reached, nor a device that never comes back.
